@@ -1,0 +1,8 @@
+// The Python module gluonzip._core: each subject binds itself in a file of its own.
+#include "module.h"
+
+PYBIND11_MODULE(_core, m) {
+  m.doc() = "gluonzip's C++ core; use gluonzip.runtime.";
+  bind_errors(m);
+  bind_cpu(m);
+}

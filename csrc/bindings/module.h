@@ -1,0 +1,8 @@
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+void bind_errors(pybind11::module_& m);  // glz::Error becomes gluonzip.errors' classes
+void bind_cpu(pybind11::module_& m);

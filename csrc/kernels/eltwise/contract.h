@@ -1,0 +1,40 @@
+// Element-wise kernels over flat arrays, and conversions between layouts and types.
+#pragma once
+
+#include <cstdint>
+
+#include "../epilogue.h"
+#include "../layout.h"
+
+namespace glz {
+
+struct EltwiseKernel {
+  // codes = rint(clamp(x * inverse_scale, -127, 127)) + 128
+  void (*quantize)(const float* x, float inverse_scale, uint8_t* codes, int64_t count);
+  // x = float(code) * scale
+  void (*dequantize)(const uint8_t* codes, float scale, float* x, int64_t count);
+  // out = table[code]; table is indexed by the biased byte
+  void (*lookup)(const uint8_t* codes, const uint8_t* table, uint8_t* out, int64_t count);
+  // y = float(a) * ma + float(b) * mb (three roundings), leaky, clamp to [lo, hi], then rint: the tail of an Epilogue.
+  void (*add_u8)(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, float slope,
+                 float lo, float hi, uint8_t* out, int64_t count);
+  // y = a + b, leaky, clamp
+  void (*add_f32)(const float* a, const float* b, bool leaky, float slope, float lo, float hi,
+                  float* out, int64_t count);
+  // y = x * scale[c] + shift[c], leaky, clamp, for `rows` rows of `channels` at the given strides;
+  // f32 or u8 input (dequantized by input_scale first) and output (times inverse_scale, rint).
+  void (*scale_shift)(const void* x, ElementType x_type, float input_scale, const float* scale,
+                      const float* shift, bool leaky, float slope, float lo, float hi, void* out,
+                      ElementType out_type, float inverse_scale, int64_t rows, int64_t channels,
+                      int64_t x_stride, int64_t out_stride);
+  // Planes to pixels: x[n][c][hw] -> out[n][hw][stride], float32 or quantized on the way.
+  void (*planes_to_pixels_f32)(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+                               int64_t stride);
+  void (*planes_to_pixels_u8)(const float* x, float inverse_scale, uint8_t* out, int64_t n,
+                              int64_t c, int64_t hw, int64_t stride);
+  // Pixels to planes, float32.
+  void (*pixels_to_planes_f32)(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+                               int64_t stride);
+};
+
+}  // namespace glz

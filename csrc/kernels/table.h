@@ -1,0 +1,28 @@
+// The only dispatch: kernel x ISA. A kernel without a row for an ISA takes the next slower one's.
+#pragma once
+
+#include "../base/cpu.h"
+#include "conv_f32/contract.h"
+#include "conv_s8/contract.h"
+#include "depthwise/contract.h"
+#include "eltwise/contract.h"
+#include "pool/contract.h"
+#include "spmm/contract.h"
+
+namespace glz {
+
+// Everything the engine may call, for one ISA. No pointer is null.
+struct KernelTable {
+  Isa isa;
+  ConvS8Kernel conv_s8;
+  ConvF32Kernel conv_f32;
+  DepthwiseS8Kernel depthwise_s8;
+  DepthwiseF32Kernel depthwise_f32;
+  PoolKernel pool;
+  EltwiseKernel eltwise;
+  SpmmKernel spmm;
+};
+
+const KernelTable& kernel_table(Isa isa);
+
+}  // namespace glz

@@ -1,0 +1,115 @@
+"""Frozen values that say *what* is wanted; how it is done lives in ``passes`` and ``gluon``.
+
+>>> WeightQuantization(bits=8, granularity=PerChannel())
+WeightQuantization(bits=8, granularity=PerChannel(axis=0))
+>>> NM(2, 4).density
+0.5
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gluonzip.errors import ConfigError
+
+
+# ---------------------------------------------------------------- granularity
+@dataclass(frozen=True)
+class PerTensor:
+    """One scale for the whole tensor. A (20, 1, 5, 5) weight has a scale of shape ()."""
+
+
+@dataclass(frozen=True)
+class PerChannel:
+    """One scale for each index along ``axis``. A (20, 1, 5, 5) weight at axis 0: shape (20,)."""
+
+    axis: int = 0
+
+
+Granularity = PerTensor | PerChannel
+
+
+def granularity(name: str | Granularity) -> Granularity:
+    """``"per_tensor"`` or ``"per_channel"`` as a value; values pass through.
+
+    Raises ConfigError for another name.
+    """
+    if isinstance(name, (PerTensor, PerChannel)):
+        return name
+    known = {"per_tensor": PerTensor(), "per_channel": PerChannel()}
+    if name not in known:
+        raise ConfigError(f"granularity {name!r} is unknown; use one of {sorted(known)}")
+    return known[name]
+
+
+# ---------------------------------------------------------------- quantization
+def max_code(bits: int) -> int:
+    """Largest code of symmetric ``bits``-bit integers: 127 for 8 (codes are [-127, 127]).
+
+    Raises ConfigError unless 2 <= bits <= 8.
+    """
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
+        raise ConfigError(f"bits = {bits!r} is not supported; use an integer from 2 to 8")
+    return 2 ** (bits - 1) - 1
+
+
+@dataclass(frozen=True)
+class WeightQuantization:
+    """Symmetric integers for a weight: ``scale = max|w| / max_code(bits)``, zero point 0."""
+
+    bits: int = 8
+    granularity: Granularity = field(default_factory=PerTensor)
+
+    def __post_init__(self) -> None:
+        max_code(self.bits)
+
+
+@dataclass(frozen=True)
+class ActivationQuantization:
+    """Symmetric integers for an activation, one static scale a tensor, found by ``observer``."""
+
+    bits: int = 8
+    observer: str = "minmax"
+
+    def __post_init__(self) -> None:
+        max_code(self.bits)
+
+
+# ---------------------------------------------------------------- sparsity patterns
+@dataclass(frozen=True)
+class Unstructured:
+    """Any weight may be zero."""
+
+
+@dataclass(frozen=True)
+class NM:
+    """At most ``n`` non-zeros in each group of ``m`` consecutive input weights of one output."""
+
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n < self.m:
+            raise ConfigError(f"N:M sparsity needs 0 < n < m, got n = {self.n}, m = {self.m}")
+
+    @property
+    def density(self) -> float:
+        return self.n / self.m
+
+
+@dataclass(frozen=True)
+class Block:
+    """Zeros come in blocks of ``inputs`` input channels times ``outputs`` output channels.
+
+    ``Block(4, 1)`` is the 4x1 pattern that the engine likes.
+    """
+
+    inputs: int = 4
+    outputs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.inputs < 1 or self.outputs < 1:
+            raise ConfigError(f"block sides must be at least 1, got {self.inputs}x{self.outputs}")
+
+
+SparsityPattern = Unstructured | NM | Block
