@@ -26,13 +26,23 @@ ISA_FLAGS = {
 }
 # -ffp-contract=off: integer epilogues must round as the interpreter does; kernels that want a
 # fused multiply-add say so with an intrinsic.
-FLAGS = ["-std=c++17", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-pthread", "-Wall", "-Wextra"]
+FLAGS = [
+    "-std=c++17",
+    "-O3",
+    "-fvisibility=hidden",
+    "-ffp-contract=off",
+    "-pthread",
+    "-Wall",
+    "-Wextra",
+]
 
 
 def core() -> Extension:
     import pybind11
 
-    sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.cc") if "tests" not in p.parts)
+    sources = sorted(
+        str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.cc") if "tests" not in p.parts
+    )
     headers = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").rglob("*.h"))
     return Extension(
         "gluonzip._core",
@@ -72,20 +82,33 @@ class BuildExt(build_ext):
         compiler, plain = self.compiler, self.compiler._compile
 
         def compile_one(obj, src, ext, cc_args, extra_postargs, pp_opts):
-            plain(obj, src, ext, cc_args, extra_postargs + ISA_FLAGS.get(Path(src).stem, []), pp_opts)
+            plain(
+                obj, src, ext, cc_args, extra_postargs + ISA_FLAGS.get(Path(src).stem, []), pp_opts
+            )
 
-        def compile_in_parallel(sources, output_dir=None, macros=None, include_dirs=None, debug=0,
-                                extra_preargs=None, extra_postargs=None, depends=None):
+        def compile_in_parallel(
+            sources,
+            output_dir=None,
+            macros=None,
+            include_dirs=None,
+            debug=0,
+            extra_preargs=None,
+            extra_postargs=None,
+            depends=None,
+        ):
             macros, objects, post, pp_opts, build = compiler._setup_compile(
                 output_dir, macros, include_dirs, sources, depends, extra_postargs
             )
             cc_args = compiler._get_cc_args(pp_opts, debug, extra_preargs)
             jobs = [
-                (obj, *build[obj]) for obj in objects
+                (obj, *build[obj])
+                for obj in objects
                 if obj in build and not self._fresh(obj, build[obj][0], depends or [])
             ]
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-                list(pool.map(lambda j: compile_one(j[0], j[1], j[2], cc_args, post, pp_opts), jobs))
+                list(
+                    pool.map(lambda j: compile_one(j[0], j[1], j[2], cc_args, post, pp_opts), jobs)
+                )
             return objects
 
         compiler.compile = compile_in_parallel

@@ -63,9 +63,7 @@ class Constant:
     def channel_scale(self) -> np.ndarray:
         """The scale as float32 of shape (data.shape[axis],), whatever its granularity."""
         assert self.scale is not None
-        return np.broadcast_to(
-            self.scale.astype(np.float32), (self.data.shape[self.axis],)
-        ).copy()
+        return np.broadcast_to(self.scale.astype(np.float32), (self.data.shape[self.axis],)).copy()
 
     def dense(self) -> np.ndarray:
         """The real values, float32 (plain data is returned as it is)."""

@@ -118,12 +118,33 @@ _op(
     **_EPILOGUE,
 )
 _op("layer_norm", "x gamma beta", "over one axis.", eps=1e-5, axis=-1)
-_op("l2_normalize", "x", "x / sqrt(sum(x^2) + eps); mode: instance | channel | spatial.",
-    eps=1e-10, mode="instance")
+_op(
+    "l2_normalize",
+    "x",
+    "x / sqrt(sum(x^2) + eps); mode: instance | channel | spatial.",
+    eps=1e-10,
+    mode="instance",
+)
 
 # ---------------------------------------------------------------- element-wise, one input
-for _name in ("relu", "sigmoid", "tanh", "softplus", "softsign", "gelu", "exp", "log", "sqrt",
-              "rsqrt", "abs", "negative", "square", "floor", "ceil", "erf"):
+for _name in (
+    "relu",
+    "sigmoid",
+    "tanh",
+    "softplus",
+    "softsign",
+    "gelu",
+    "exp",
+    "log",
+    "sqrt",
+    "rsqrt",
+    "abs",
+    "negative",
+    "square",
+    "floor",
+    "ceil",
+    "erf",
+):
     _op(_name, "x", out_scale=None)
 _op("leaky_relu", "x", "x if x > 0 else slope * x.", slope=0.25, out_scale=None)
 _op("elu", "x", "x if x > 0 else slope * (exp(x) - 1).", slope=1.0, out_scale=None)
@@ -143,8 +164,16 @@ _op("min_scalar", "x", value=REQUIRED, out_scale=None)
 _op("identity", "x", "Dropout and the like, at inference.")
 
 # ---------------------------------------------------------------- element-wise, two inputs
-_op("add", "a b", "NumPy broadcasting.", act="none", act_min=0.0, act_max=0.0, act_slope=0.0,
-    out_scale=None)
+_op(
+    "add",
+    "a b",
+    "NumPy broadcasting.",
+    act="none",
+    act_min=0.0,
+    act_max=0.0,
+    act_slope=0.0,
+    out_scale=None,
+)
 for _name in ("sub", "mul", "div", "maximum", "minimum"):
     _op(_name, "a b", "NumPy broadcasting.", out_scale=None)
 
@@ -156,30 +185,67 @@ _POOL: dict[str, Any] = {
     "ceil_mode": False,  # MXNet's pooling_convention "full"
 }
 _op("max_pool", "x", "(N,C,H,W); padding never wins.", **_POOL)
-_op("avg_pool", "x", "(N,C,H,W); count_pad: padding counts in the divisor (but not cells past it).",
-    count_pad=True, out_scale=None, **_POOL)
+_op(
+    "avg_pool",
+    "x",
+    "(N,C,H,W); count_pad: padding counts in the divisor (but not cells past it).",
+    count_pad=True,
+    out_scale=None,
+    **_POOL,
+)
 _op("global_max_pool", "x", "(N,C,H,W) to (N,C,1,1).")
 _op("global_avg_pool", "x", "(N,C,H,W) to (N,C,1,1).", out_scale=None)
-_op("adaptive_avg_pool", "x", "output [oh, ow]; MXNet's AdaptiveAvgPooling2D.", output=REQUIRED,
-    out_scale=None)
+_op(
+    "adaptive_avg_pool",
+    "x",
+    "output [oh, ow]; MXNet's AdaptiveAvgPooling2D.",
+    output=REQUIRED,
+    out_scale=None,
+)
 _op("upsample", "x", "nearest, by an integer factor on H and W.", factor=2)
-_op("resize_bilinear", "x", "to [h, w]; align_corners as in MXNet's BilinearResize2D.",
-    size=REQUIRED, align_corners=True, out_scale=None)
+_op(
+    "resize_bilinear",
+    "x",
+    "to [h, w]; align_corners as in MXNet's BilinearResize2D.",
+    size=REQUIRED,
+    align_corners=True,
+    out_scale=None,
+)
 
 # ---------------------------------------------------------------- shape
 _op("concat", "x*", axis=1, out_scale=None)
 _op("flatten", "x", "(N, ...) to (N, rest).")
-_op("reshape", "x", "MXNet's codes: 0 copies an axis, -1 is inferred, -2 the rest, -3 merges two, "
-    "-4 splits one.", shape=REQUIRED)
+_op(
+    "reshape",
+    "x",
+    "MXNet's codes: 0 copies an axis, -1 is inferred, -2 the rest, -3 merges two, -4 splits one.",
+    shape=REQUIRED,
+)
 _op("transpose", "x", axes=REQUIRED)
 _op("expand_dims", "x", axis=REQUIRED)
 _op("squeeze", "x", "axes: [] squeezes every axis of length 1.", axes=[])
-_op("slice_axis", "x", "x[begin:end] along axis; end of 2**31 - 1 means to the end.", axis=REQUIRED,
-    begin=0, end=2**31 - 1)
-_op("split", "x", "into equal parts along axis: as many as the node has outputs.", axis=1,
-    squeeze=False)
-_op("pad", "x", "constant padding; width is (before, after) for each axis.", width=REQUIRED,
-    value=0.0)
+_op(
+    "slice_axis",
+    "x",
+    "x[begin:end] along axis; end of 2**31 - 1 means to the end.",
+    axis=REQUIRED,
+    begin=0,
+    end=2**31 - 1,
+)
+_op(
+    "split",
+    "x",
+    "into equal parts along axis: as many as the node has outputs.",
+    axis=1,
+    squeeze=False,
+)
+_op(
+    "pad",
+    "x",
+    "constant padding; width is (before, after) for each axis.",
+    width=REQUIRED,
+    value=0.0,
+)
 
 # ---------------------------------------------------------------- reductions and the like
 _op("softmax", "x", axis=-1, temperature=1.0)
@@ -187,8 +253,13 @@ _op("log_softmax", "x", axis=-1, temperature=1.0)
 _op("mean", "x", "axes: [] reduces all.", axes=[], keepdims=False, out_scale=None)
 _op("sum", "x", axes=[], keepdims=False)
 _op("max", "x", axes=[], keepdims=False)
-_op("matmul", "a b", "batched; transpose_a and transpose_b swap the last two axes.",
-    transpose_a=False, transpose_b=False)
+_op(
+    "matmul",
+    "a b",
+    "batched; transpose_a and transpose_b swap the last two axes.",
+    transpose_a=False,
+    transpose_b=False,
+)
 
 # ---------------------------------------------------------------- quantization
 _op("quantize", "x", "float32 to int8 codes.", scale=REQUIRED)
@@ -202,7 +273,12 @@ _op(
     bits=8,
     axis=0,
 )
-_op("opaque", "x*", "An operator the table lacks: operator is its foreign name, attrs its own.",
-    operator=REQUIRED, attrs={})
+_op(
+    "opaque",
+    "x*",
+    "An operator the table lacks: operator is its foreign name, attrs its own.",
+    operator=REQUIRED,
+    attrs={},
+)
 
 ShapeRule = Callable[..., Any]

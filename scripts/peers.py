@@ -1,0 +1,305 @@
+"""One network on one engine, timed on request: the worker process behind bench_peers.py.
+
+Each side lives in a process of its own, so that no engine's threads spin beside another's calls and
+each may have its own environment. It prints a JSON line when it is ready, then for each number n on
+its standard input a JSON list of the milliseconds of n calls, and for "save PATH" its output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+SIDES: dict[str, Callable[..., Callable[[np.ndarray], np.ndarray]]] = {}
+
+
+def side(function):
+    SIDES[function.__name__] = function
+    return function
+
+
+# ---------------------------------------------------------------- the network, the same everywhere
+def image_size(network: str) -> int:
+    return 299 if network == "inceptionv3" else 224
+
+
+def inputs(network: str, batch: int, seed: int = 7) -> np.ndarray:
+    size = image_size(network)
+    return np.random.RandomState(seed).uniform(-1, 1, (batch, 3, size, size)).astype(np.float32)
+
+
+def build(network: str):
+    """The zoo's network with seeded random weights and settled batch-norm statistics."""
+    import mxnet as mx
+    from mxnet.gluon.model_zoo import vision
+
+    mx.random.seed(1)
+    np.random.seed(1)
+    net = vision.get_model(network, pretrained=False)
+    net.initialize(mx.init.Xavier(magnitude=2))
+    with mx.autograd.train_mode():  # running statistics that keep activations in a sane range
+        for step in range(2):
+            net(mx.nd.array(inputs(network, 4, seed=step)))
+    return net
+
+
+def parameters(network: str, folder: Path):
+    """A cached parameter file, so that every side has the same weights."""
+    path = folder / f"{network}.params"
+    if not path.exists():
+        temporary = path.with_suffix(f".{os.getpid()}")
+        build(network).save_parameters(str(temporary))
+        temporary.replace(path)
+    from mxnet.gluon.model_zoo import vision
+
+    net = vision.get_model(network, pretrained=False)
+    net.load_parameters(str(path))
+    return net
+
+
+# ---------------------------------------------------------------- MXNet
+@side
+def mxnet_fp32(network: str, batch: int, threads: int, folder: Path):
+    import mxnet as mx
+
+    net = parameters(network, folder)
+    net.hybridize(static_alloc=True, static_shape=True)
+    return lambda x: net(mx.nd.array(x)).asnumpy()
+
+
+@side
+def mxnet_int8(network: str, batch: int, threads: int, folder: Path):
+    import mxnet as mx
+    from mxnet.contrib.quantization import quantize_net_v2
+
+    net = parameters(network, folder)
+    calibration = mx.io.NDArrayIter(mx.nd.array(inputs(network, 8)), batch_size=batch)
+    quantized = quantize_net_v2(
+        net,
+        quantized_dtype="auto",
+        calib_data=calibration,
+        calib_mode="naive",
+        num_calib_examples=8,
+        ctx=mx.cpu(),
+    )
+    quantized.hybridize(static_alloc=True, static_shape=True)
+    return lambda x: quantized(mx.nd.array(x)).asnumpy()
+
+
+# ---------------------------------------------------------------- ONNX, for the two runtimes
+def onnx_file(network: str, folder: Path) -> Path:
+    """fp32 ONNX with initializers as constants (mx.onnx lists them as inputs, which stops folding)."""
+    path = folder / f"{network}.onnx"
+    if path.exists():
+        return path
+    import mxnet as mx
+    import onnx
+
+    net = parameters(network, folder)
+    net.hybridize()
+    net(mx.nd.array(inputs(network, 1)))
+    with tempfile.TemporaryDirectory() as scratch:
+        net.export(f"{scratch}/net")
+        size = image_size(network)
+        mx.onnx.export_model(
+            f"{scratch}/net-symbol.json",
+            f"{scratch}/net-0000.params",
+            in_shapes=[(1, 3, size, size)],
+            in_types=np.float32,
+            onnx_file_path=f"{scratch}/net.onnx",
+            dynamic=True,
+            dynamic_input_shapes=[("batch", 3, size, size)],
+        )
+        model = onnx.load(f"{scratch}/net.onnx")
+    constants = {tensor.name for tensor in model.graph.initializer}
+    kept = [value for value in model.graph.input if value.name not in constants]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+    for opset in model.opset_import:
+        opset.version = 13  # what mx.onnx's translations are written for
+    onnx.save(model, str(path))
+    return path
+
+
+def onnx_int8_file(network: str, folder: Path) -> Path:
+    """ONNX Runtime's own static quantization: QDQ, per channel, batch norm folded first."""
+    path = folder / f"{network}-int8.onnx"
+    if path.exists():
+        return path
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.left = [inputs(network, 1, seed) for seed in range(8)]
+
+        def get_next(self):
+            return {"data": self.left.pop()} if self.left else None
+
+    prepared = folder / f"{network}-prepared.onnx"
+    quant_pre_process(str(onnx_file(network, folder)), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared),
+        str(path),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+    )
+    return path
+
+
+def onnxruntime_session(path: Path, threads: int):
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x})[0]
+
+
+@side
+def onnxruntime_fp32(network: str, batch: int, threads: int, folder: Path):
+    return onnxruntime_session(onnx_file(network, folder), threads)
+
+
+@side
+def onnxruntime_int8(network: str, batch: int, threads: int, folder: Path):
+    return onnxruntime_session(onnx_int8_file(network, folder), threads)
+
+
+def openvino_request(path: Path, batch: int, threads: int, network: str):
+    import openvino as ov
+
+    core = ov.Core()
+    size = image_size(network)
+    model = core.read_model(str(path))
+    model.reshape([batch, 3, size, size])
+    compiled = core.compile_model(
+        model,
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        },
+    )
+    request = compiled.create_infer_request()
+    return lambda x: request.infer({0: x}, share_inputs=True)[0]
+
+
+@side
+def openvino_fp32(network: str, batch: int, threads: int, folder: Path):
+    return openvino_request(onnx_file(network, folder), batch, threads, network)
+
+
+@side
+def openvino_int8(network: str, batch: int, threads: int, folder: Path):
+    return openvino_request(onnx_int8_file(network, folder), batch, threads, network)
+
+
+# ---------------------------------------------------------------- gluonzip
+def gluonzip_file(network: str, folder: Path, int8: bool) -> Path:
+    path = folder / f"{network}-{'int8' if int8 else 'fp32'}.glz"
+    if path.exists():
+        return path
+    from gluonzip import archive, passes
+    from gluonzip.gluon import trace
+
+    size = image_size(network)
+    graph = trace(parameters(network, folder), (1, 3, size, size))
+    if int8:
+        from gluonzip.spec import PerChannel, WeightQuantization
+
+        graph = passes.optimize(graph)
+        ranges = passes.quantize.calibrate(graph, [inputs(network, 1, seed) for seed in range(8)])
+        graph = passes.quantize.insert_fake_quantize(
+            graph, ranges, weights=WeightQuantization(granularity=PerChannel())
+        )
+    archive.write(path, passes.optimize(graph))
+    return path
+
+
+def gluonzip_engine(path: Path, threads: int):
+    from gluonzip.runtime import Engine
+
+    return Engine.load(path, threads=threads)
+
+
+@side
+def gluonzip_fp32(network: str, batch: int, threads: int, folder: Path):
+    return gluonzip_engine(gluonzip_file(network, folder, int8=False), threads)
+
+
+@side
+def gluonzip_int8(network: str, batch: int, threads: int, folder: Path):
+    return gluonzip_engine(gluonzip_file(network, folder, int8=True), threads)
+
+
+# ---------------------------------------------------------------- the worker
+def timed(run: Callable[[np.ndarray], np.ndarray], x: np.ndarray, calls: int) -> list[float]:
+    taken = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        run(x)
+        taken.append((time.perf_counter() - start) * 1e3)
+    return taken
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("side", choices=SIDES)
+    options.add_argument("network")
+    options.add_argument("--batch", type=int, default=1)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--folder", type=Path, required=True, help="where built models are kept")
+    options.add_argument("--prepare", action="store_true", help="build the model's files and stop")
+    chosen = options.parse_args()
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever an engine prints is not an answer
+
+    def answer(value: object) -> None:
+        print(json.dumps(value), file=answers, flush=True)
+
+    x = inputs(chosen.network, chosen.batch)
+    try:
+        start = time.perf_counter()
+        run = SIDES[chosen.side](chosen.network, chosen.batch, chosen.threads, chosen.folder)
+        run(x)
+        seconds = time.perf_counter() - start
+    except Exception as error:  # the benchmark goes on without this side, and says so
+        answer({"error": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"})
+        return
+    if chosen.prepare:
+        answer("prepared")
+        return
+    timed(run, x, 3)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    answer({"ready": seconds, "peak_mb": peak / 1024})
+    for line in sys.stdin:
+        word, _, path = line.strip().partition(" ")
+        if word == "save":
+            np.save(path, np.asarray(run(x)))
+            answer("saved")
+        else:
+            answer(timed(run, x, int(word)))
+
+
+if __name__ == "__main__":
+    main()
