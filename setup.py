@@ -1,7 +1,7 @@
 """Builds the C++ core: one extension, each kernel file compiled for its own instruction set.
 
-A file called ``<isa>.cc`` under ``csrc/kernels`` gets that ISA's flags and is entered only after the
-CPU was checked at run time; everything else is compiled for the platform's baseline. Never
+A file called ``<isa>.cc`` under ``csrc/kernels`` gets that ISA's flags and is entered only after
+the CPU was checked at run time; everything else is compiled for the platform's baseline. Never
 ``-march=native``: what is built here runs anywhere.
 """
 
@@ -63,7 +63,7 @@ class BuildExt(build_ext):
         if shutil.which(compiler) is None:
             raise SystemExit(
                 f"gluonzip needs a C++17 compiler, and {compiler!r} is not on PATH. Install one "
-                "(Debian/Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++) or set CC and CXX."
+                "(Debian, Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++) or set CC, CXX."
             )
         self._check_python_headers()
         self._compile_by_name()

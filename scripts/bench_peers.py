@@ -4,11 +4,10 @@
     python scripts/bench_peers.py --networks resnet50_v1 --batches 1 --rounds 5
 
 Weights and inputs are the same on every side; each side is a process of its own with all cores, and
-sides take turns. Peers run with graph optimisation on. Needs ``pip install -e '.[gluon]' 'onnx<1.19'
-onnxruntime openvino``; a peer that is not installed is named as missing. To measure a peer in
-another environment, give its interpreter: ``--python openvino=/path/to/venv/bin/python`` (model files
-that it cannot build itself are built by the first environment). Covers targets T1, T2, T11 (first
-answer) and T13 (peak memory).
+sides take turns. Peers run with graph optimisation on. Needs ``pip install -e '.[peers]'``; a peer
+that is not installed is named as missing. To measure a peer in another environment, give its
+interpreter: ``--python openvino=/path/to/venv/bin/python`` (model files that it cannot build itself
+are built by the first environment). Covers targets T1, T2, T11 (first answer), T13 (peak memory).
 """
 
 from __future__ import annotations
@@ -52,12 +51,10 @@ INT8_PEERS = ["mxnet_int8", "onnxruntime_int8", "openvino_int8"]
 class Worker:
     """A peers.py process; ``error`` says why it cannot run, if it cannot."""
 
-    def __init__(
-        self, python: str, side: str, network: str, batch: int, threads: int, folder: Path
-    ):
+    def __init__(self, python: str, side: str, network: str, batch: int, options):
         command = [python, str(WORKER), side, network, "--batch", str(batch)]
-        command += ["--threads", str(threads), "--folder", str(folder)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        command += ["--threads", str(options.threads), "--folder", str(options.folder)]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         subprocess.run(
             [*command, "--prepare"],
             env=environment,
@@ -103,8 +100,7 @@ def measure(network: str, batch: int, options, pythons: dict[str, str]) -> dict:
             side,
             network,
             batch,
-            options.threads,
-            options.folder,
+            options,
         )
         for side in options.sides
     }

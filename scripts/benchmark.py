@@ -63,7 +63,7 @@ def installed(package: str) -> str | None:
 
 
 def alternate(sides: Mapping[str, Callable[[int], list[float]]], rounds: int, calls: int) -> dict:
-    """Median milliseconds of each side. A side times ``calls`` calls when asked; sides take turns."""
+    """Median milliseconds of each side, in turns; a side times as many calls as it is asked."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():

@@ -97,7 +97,7 @@ def mxnet_int8(network: str, batch: int, threads: int, folder: Path):
 
 # ---------------------------------------------------------------- ONNX, for the two runtimes
 def onnx_file(network: str, folder: Path) -> Path:
-    """fp32 ONNX with initializers as constants (mx.onnx lists them as inputs, which stops folding)."""
+    """fp32 ONNX; mx.onnx lists initializers as inputs, which stops folding: take them out."""
     path = folder / f"{network}.onnx"
     if path.exists():
         return path
