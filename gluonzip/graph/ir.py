@@ -78,8 +78,9 @@ class Constant:
 class Node:
     """One operation. ``inputs`` name tensors; "" stands for an absent optional input.
 
-    ``op`` is a row of the op table (``gluonzip.graph.ops``) or, for an operator that the table lacks,
-    ``"opaque"`` with attributes ``operator`` (its foreign name) and ``attrs`` (its own, strings).
+    ``op`` is a row of the op table (``gluonzip.graph.ops``) or, for an operator that the table
+    lacks, ``"opaque"`` with attributes ``operator`` (its foreign name) and ``attrs`` (its own,
+    strings).
     """
 
     op: str

@@ -1,0 +1,115 @@
+"""Pooling and resizing of (N, C, H, W)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gluonzip.graph import shapes
+from gluonzip.graph.reference.registry import on_codes, on_floats, on_values
+from gluonzip.graph.reference.value import Value, quantize, ratio, to_codes
+
+
+def _windows(a, x: np.ndarray, fill: float):
+    """For each tap of the kernel, the view of the padded input that it meets in every window."""
+    oh, ow = shapes.pool(a, x.shape)[2:]
+    (kh, kw), (sh, sw), (top, left, _, _) = a.kernel, a.stride, a.pad
+    # Rows and columns that the windows reach; past the declared padding too (ceil_mode).
+    bottom = max((oh - 1) * sh + kh - top - x.shape[2], 0)
+    right = max((ow - 1) * sw + kw - left - x.shape[3], 0)
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=fill)
+    for i in range(kh):
+        for j in range(kw):
+            yield x[:, :, i : i + (oh - 1) * sh + 1 : sh, j : j + (ow - 1) * sw + 1 : sw]
+
+
+@on_codes("max_pool")
+def max_pool(a, x):
+    lowest = np.finfo(x.dtype).min if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    views = _windows(a, x, lowest)
+    out = next(views).copy()
+    for view in views:
+        np.maximum(out, view, out=out)
+    return out
+
+
+def _counts(windows: int, length: int, k: int, s: int, before: int, after: int, count_pad: bool):
+    """Cells of each window along one axis that count in the divisor."""
+    start = np.arange(windows) * s - before
+    end = np.minimum(start + k, length + after)
+    return end - start if count_pad else np.minimum(end, length) - np.maximum(start, 0)
+
+
+def _divisors(a, shape) -> np.ndarray:
+    (kh, kw), (sh, sw), (top, left, bottom, right) = a.kernel, a.stride, a.pad
+    oh, ow = shapes.pool(a, shape)[2:]
+    rows = _counts(oh, shape[2], kh, sh, top, bottom, a.count_pad)
+    columns = _counts(ow, shape[3], kw, sw, left, right, a.count_pad)
+    return np.outer(rows, columns).astype(np.float32)
+
+
+def _integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value:
+    y = total.astype(np.float32) * (ratio(x.scale, a.out_scale) / count)
+    return (
+        Value(y) if a.out_scale is None else Value(to_codes(y), np.asarray(np.float32(a.out_scale)))
+    )
+
+
+@on_values("avg_pool")
+def avg_pool(a, x: Value) -> Value:
+    count = _divisors(a, x.data.shape)
+    if x.quantized:
+        return _integer_average(a, x, sum(_windows(a, x.data.astype(np.int32), 0)), count)
+    y = sum(_windows(a, x.real(), 0)) / count
+    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+
+
+@on_values("global_avg_pool")
+def global_avg_pool(a, x: Value) -> Value:
+    if x.quantized:
+        total = x.data.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
+        return _integer_average(a, x, total, np.float32(x.data[0, 0].size))
+    y = x.real().mean(axis=(2, 3), keepdims=True)
+    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+
+
+@on_codes("global_max_pool")
+def global_max_pool(a, x):
+    return x.max(axis=(2, 3), keepdims=True)
+
+
+def _cell_edges(cells: int, length: int) -> list[tuple[int, int]]:
+    return [(i * length // cells, -(-(i + 1) * length // cells)) for i in range(cells)]
+
+
+@on_floats("adaptive_avg_pool")
+def adaptive_avg_pool(a, x):
+    rows = [x[:, :, i:j].mean(axis=2) for i, j in _cell_edges(a.output[0], x.shape[2])]
+    x = np.stack(rows, axis=2)
+    columns = [x[:, :, :, i:j].mean(axis=3) for i, j in _cell_edges(a.output[1], x.shape[3])]
+    return np.stack(columns, axis=3)
+
+
+def _interpolation(length: int, size: int, align_corners: bool) -> np.ndarray:
+    """Matrix (size, length) whose rows mix two neighbours each."""
+    at = np.arange(size, dtype=np.float32)
+    if size == 1:
+        at[:] = 0  # MXNet takes the first cell in both conventions
+    elif align_corners:
+        at = at * np.float32((length - 1) / (size - 1))
+    else:
+        half = np.float32(0.5)
+        at = np.maximum((at + half) * np.float32(length / size) - half, np.float32(0))
+    low = np.minimum(at.astype(int), length - 1)
+    high = np.minimum(low + 1, length - 1)
+    weight = (at - low).astype(np.float32)
+    matrix = np.zeros((size, length), np.float32)
+    np.add.at(matrix, (np.arange(size), low), 1 - weight)
+    np.add.at(matrix, (np.arange(size), high), weight)
+    return matrix
+
+
+@on_floats("resize_bilinear")
+def resize_bilinear(a, x):
+    rows = _interpolation(x.shape[2], a.size[0], a.align_corners)
+    columns = _interpolation(x.shape[3], a.size[1], a.align_corners)
+    return np.matmul(np.matmul(rows, x), columns.T)
