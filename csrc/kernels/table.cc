@@ -1,21 +1,19 @@
 #include "table.h"
 
-#include <array>
-
 #include "../base/check.h"
 
 namespace glz {
 
 // Each kernel folder defines one object per ISA file: <isa>::<kernel>.
-#define GLZ_DECLARE(isa)                              \
-  namespace isa {                                     \
-  extern const ConvS8Kernel conv_s8;                  \
-  extern const ConvF32Kernel conv_f32;                \
-  extern const DepthwiseS8Kernel depthwise_s8;        \
-  extern const DepthwiseF32Kernel depthwise_f32;      \
-  extern const PoolKernel pool;                       \
-  extern const EltwiseKernel eltwise;                 \
-  extern const SpmmKernel spmm;                       \
+#define GLZ_DECLARE(isa)                         \
+  namespace isa {                                \
+  extern const ConvS8Kernel conv_s8;             \
+  extern const ConvF32Kernel conv_f32;           \
+  extern const DepthwiseS8Kernel depthwise_s8;   \
+  extern const DepthwiseF32Kernel depthwise_f32; \
+  extern const PoolKernel pool;                  \
+  extern const EltwiseKernel eltwise;            \
+  extern const SpmmKernel spmm;                  \
   }
 GLZ_DECLARE(reference)
 GLZ_DECLARE(avx2)
@@ -24,16 +22,58 @@ GLZ_DECLARE(avx512bw)
 GLZ_DECLARE(avx512vnni)
 #undef GLZ_DECLARE
 
-// A row per ISA: what it does not list it inherits from isa_fallback(isa). To add an ISA of a
-// kernel, add its file and name its object here.
+namespace {
+
+// A row is what isa_fallback(isa)'s row has, but for the kernels that have a file for this ISA.
+// To add an ISA of a kernel: add its file and name its object here.
+KernelTable make_row(Isa isa) {
+  KernelTable row;
+  if (isa != Isa::kReference) row = kernel_table(isa_fallback(isa));
+  row.isa = isa;
+  switch (isa) {
+    case Isa::kReference:
+      row.conv_s8 = reference::conv_s8;
+      row.conv_f32 = reference::conv_f32;
+      row.depthwise_s8 = reference::depthwise_s8;
+      row.depthwise_f32 = reference::depthwise_f32;
+      row.pool = reference::pool;
+      row.eltwise = reference::eltwise;
+      row.spmm = reference::spmm;
+      break;
+    case Isa::kAvx2:
+      break;
+    case Isa::kAvxVnni:
+      break;
+    case Isa::kAvx512Bw:
+      break;
+    case Isa::kAvx512Vnni:
+      break;
+  }
+  return row;
+}
+
+template <Isa isa>
+const KernelTable& row() {
+  static const KernelTable made = make_row(isa);
+  return made;
+}
+
+}  // namespace
+
 const KernelTable& kernel_table(Isa isa) {
-  using namespace reference;
-  static const KernelTable kReference = {Isa::kReference,          reference::conv_s8,
-                                         reference::conv_f32,      reference::depthwise_s8,
-                                         reference::depthwise_f32, reference::pool,
-                                         reference::eltwise,       reference::spmm};
-  (void)isa;
-  return kReference;
+  switch (isa) {
+    case Isa::kReference:
+      return row<Isa::kReference>();
+    case Isa::kAvx2:
+      return row<Isa::kAvx2>();
+    case Isa::kAvxVnni:
+      return row<Isa::kAvxVnni>();
+    case Isa::kAvx512Bw:
+      return row<Isa::kAvx512Bw>();
+    case Isa::kAvx512Vnni:
+      return row<Isa::kAvx512Vnni>();
+  }
+  throw Error(ErrorKind::kIsa, "no kernel table for this instruction set");
 }
 
 }  // namespace glz

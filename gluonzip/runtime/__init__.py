@@ -1,1 +1,26 @@
+"""The engine and its operators on arrays. Needs NumPy and the compiled core only, never MXNet."""
 
+from gluonzip.runtime.isa import best_isa, cores, isas, resolve_isa
+from gluonzip.runtime.operators import (
+    SparseMatrix,
+    conv2d_f32,
+    conv2d_s8,
+    gemm_f32,
+    gemm_s8,
+    spmm,
+    spmm_s8,
+)
+
+__all__ = [
+    "SparseMatrix",
+    "best_isa",
+    "conv2d_f32",
+    "conv2d_s8",
+    "cores",
+    "gemm_f32",
+    "gemm_s8",
+    "isas",
+    "resolve_isa",
+    "spmm",
+    "spmm_s8",
+]

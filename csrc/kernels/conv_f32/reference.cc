@@ -1,0 +1,48 @@
+#include <cstring>
+
+#include "../epilogue_scalar.h"
+#include "../taps.h"
+#include "contract.h"
+
+namespace glz::reference {
+namespace {
+
+size_t packed_bytes(const ConvGeometry& g) {
+  return g.out_channels * g.kh * g.kw * g.channels * sizeof(float);
+}
+void pack(const ConvGeometry& g, const float* weights, void* packed) {
+  std::memcpy(packed, weights, packed_bytes(g));
+}
+size_t workspace_bytes(const ConvGeometry&) { return 0; }
+
+float sum(const ConvF32Args& a, int64_t row, int64_t channel) {
+  const ConvGeometry& g = a.geometry;
+  const OutputPixel pixel = output_pixel(g, row);
+  const float* w = static_cast<const float*>(a.packed) + channel * g.kh * g.kw * g.channels;
+  float acc = 0;
+  for (int64_t i = 0; i < g.kh; ++i) {
+    for (int64_t j = 0; j < g.kw; ++j, w += g.channels) {
+      const int64_t offset = tap_offset(g, pixel, i, j);
+      if (offset < 0) continue;
+      const float* x = a.input + offset;
+      for (int64_t c = 0; c < g.channels; ++c) acc += x[c] * w[c];
+    }
+  }
+  return acc;
+}
+
+void run(const ConvF32Args& a, int64_t row_begin, int64_t row_end, int64_t panel_begin,
+         int64_t panel_end) {
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    for (int64_t c = panel_begin; c < panel_end; ++c) {
+      store_epilogue(a.epilogue, row, c, sum(a, row, c));
+    }
+  }
+}
+
+}  // namespace
+
+// A panel is one channel, a tile one row.
+extern const ConvF32Kernel conv_f32 = {packed_bytes, pack, workspace_bytes, 1, 1, run};
+
+}  // namespace glz::reference

@@ -1,0 +1,89 @@
+#include "../epilogue_scalar.h"
+#include "contract.h"
+
+namespace glz::reference {
+namespace {
+
+void quantize(const float* x, float inverse_scale, uint8_t* codes, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) codes[i] = biased_code(x[i] * inverse_scale);
+}
+
+void dequantize(const uint8_t* codes, float scale, float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = code_value(codes[i]) * scale;
+}
+
+void lookup(const uint8_t* codes, const uint8_t* table, uint8_t* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = table[codes[i]];
+}
+
+void add_u8(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, float slope,
+            float lo, float hi, uint8_t* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    const float y = code_value(a[i]) * ma + code_value(b[i]) * mb;
+    out[i] = biased_code(activate(y, leaky, slope, lo, hi));
+  }
+}
+
+void add_f32(const float* a, const float* b, bool leaky, float slope, float lo, float hi,
+             float* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) out[i] = activate(a[i] + b[i], leaky, slope, lo, hi);
+}
+
+void scale_shift(const void* x, ElementType x_type, float input_scale, const float* scale,
+                 const float* shift, bool leaky, float slope, float lo, float hi, void* out,
+                 ElementType out_type, float inverse_scale, int64_t rows, int64_t channels,
+                 int64_t x_stride, int64_t out_stride) {
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t c = 0; c < channels; ++c) {
+      const int64_t i = row * x_stride + c;
+      const float value = x_type == ElementType::kU8
+                              ? code_value(static_cast<const uint8_t*>(x)[i]) * input_scale
+                              : static_cast<const float*>(x)[i];
+      float y = activate(value * scale[c] + shift[c], leaky, slope, lo, hi);
+      if (out_type == ElementType::kU8) y = y * inverse_scale;
+      store_value(out, out_type, row * out_stride + c, y);
+    }
+  }
+}
+
+void planes_to_pixels_f32(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+                          int64_t stride) {
+  for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
+    const float* from = x + pixel / hw * c * hw + pixel % hw;
+    float* to = out + pixel * stride;
+    for (int64_t k = 0; k < stride; ++k) to[k] = k < c ? from[k * hw] : 0.0f;
+  }
+}
+
+void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, int64_t n, int64_t c,
+                         int64_t hw, int64_t stride) {
+  for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
+    const float* from = x + pixel / hw * c * hw + pixel % hw;
+    uint8_t* to = out + pixel * stride;
+    for (int64_t k = 0; k < stride; ++k) {
+      to[k] = k < c ? biased_code(from[k * hw] * inverse_scale) : kBias;
+    }
+  }
+}
+
+void pixels_to_planes_f32(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+                          int64_t stride) {
+  for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
+    float* to = out + pixel / hw * c * hw + pixel % hw;
+    for (int64_t k = 0; k < c; ++k) to[k * hw] = x[pixel * stride + k];
+  }
+}
+
+}  // namespace
+
+extern const EltwiseKernel eltwise = {quantize,
+                                      dequantize,
+                                      lookup,
+                                      add_u8,
+                                      add_f32,
+                                      scale_shift,
+                                      planes_to_pixels_f32,
+                                      planes_to_pixels_u8,
+                                      pixels_to_planes_f32};
+
+}  // namespace glz::reference
