@@ -5,5 +5,6 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "gluonzip's C++ core; use gluonzip.runtime.";
   bind_errors(m);
   bind_cpu(m);
+  bind_archive(m);
   bind_arrays(m);
 }

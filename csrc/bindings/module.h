@@ -6,4 +6,5 @@
 
 void bind_errors(pybind11::module_& m);  // glz::Error becomes gluonzip.errors' classes
 void bind_cpu(pybind11::module_& m);
+void bind_archive(pybind11::module_& m);
 void bind_arrays(pybind11::module_& m);  // raw operators

@@ -13,8 +13,9 @@ namespace glz {
 
 enum class DType : uint8_t { kF32, kF16, kS8, kS32 };
 
-// An attribute's value, as in the op table of gluonzip/graph/ops.py.
-using Attribute = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>>;
+// An attribute's value, as in the op table of gluonzip/graph/ops.py. Only opaque nodes have maps.
+using Attribute = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,
+                               std::map<std::string, std::string>>;
 
 struct ModelInput {
   std::string name;
@@ -24,7 +25,7 @@ struct ModelInput {
 
 struct ModelNode {
   std::string op, name;
-  std::vector<std::string> inputs;   // "" stands for an absent optional input
+  std::vector<std::string> inputs;  // "" stands for an absent optional input
   std::vector<std::string> outputs;
   std::map<std::string, Attribute> attrs;  // defaults are left out
 };
@@ -33,18 +34,18 @@ struct ModelTensor {
   std::string name;
   DType dtype = DType::kF32;
   std::vector<int64_t> shape;
-  Buffer data;                 // row-major; f16 is widened to f32 when read
-  std::vector<float> scale;    // empty: not quantized; one number: per tensor; else per channel
+  Buffer data;               // row-major; f16 is widened to f32 when read
+  std::vector<float> scale;  // empty: not quantized; one number: per tensor; else per channel
   int64_t axis = 0;
   int64_t bits = 8;
-  int64_t stored_bytes = 0;    // of its section
+  int64_t stored_bytes = 0;  // of its section
 };
 
 struct Model {
   std::string name;
   std::vector<ModelInput> inputs;
   std::vector<std::string> outputs;
-  std::vector<ModelNode> nodes;                // topological order, checked
+  std::vector<ModelNode> nodes;  // topological order, checked
   std::map<std::string, ModelTensor> tensors;
 };
 

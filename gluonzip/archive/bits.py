@@ -39,7 +39,7 @@ def pack_bits(values: np.ndarray, bits: int) -> bytes:
 def unpack_bits(data: bytes, count: int, bits: int, signed: bool) -> np.ndarray:
     """``count`` values as a flat int32 array (int64 for unsigned ones).
 
-    ``data`` has exactly ``packed_bytes(count, bits)`` bytes; ArchiveError when padding bits are set.
+    ``data`` has ``packed_bytes(count, bits)`` bytes; ArchiveError when padding bits are set.
     """
     spare = len(data) * 8 - count * bits
     if spare and data[-1] >> (8 - spare):
@@ -55,6 +55,6 @@ def unpack_bits(data: bytes, count: int, bits: int, signed: bool) -> np.ndarray:
         words[:, : packed.shape[1]] = packed
         value = words.view("<u4").ravel().astype(np.int64)
         if signed:
-            value = ((value << (64 - bits)) >> (64 - bits)) if bits < 64 else value
+            value = (value << (64 - bits)) >> (64 - bits)
         out[begin : begin + size] = value
     return out

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -100,10 +100,11 @@ def _front_coded(strings: list[str]) -> list[int | str]:
     out: list[int | str] = []
     before = ""
     for string in strings:
-        shared = os.path.commonprefix([before, string])
-        size = len(shared.encode())
+        same = (a == b for a, b in zip(before, string, strict=False))
+        shared = sum(takewhile(bool, same))
+        size = len(string[:shared].encode())
         if size > len(pack(size)):
-            out += [size, string[len(shared) :]]
+            out += [size, string[shared:]]
         else:
             out.append(string)
         before = string
@@ -347,7 +348,7 @@ class _IndexReader(Cursor):
         shape = self._shape()
         elements = math.prod(shape)
         if elements > layout.MAX_ELEMENTS:
-            raise self.fail(f"{elements} elements are more than the limit of {layout.MAX_ELEMENTS}")
+            raise self.fail(f"shape has more elements than the limit of {layout.MAX_ELEMENTS}")
         dtype, scale, axis, bits = self._type(shape)
         length = self.integer("the section's length", 0, 2**63 - 1)
         crc = self.integer("the section's checksum", 0, 2**32 - 1)
@@ -436,6 +437,6 @@ class _IndexReader(Cursor):
             return None
         if kind != "array" or count != 3:
             raise self.fail("meta must be nil or a list of 3 items")
-        length = self.integer("the section's length", 0, 2**63 - 1)
+        length = self.integer("the section's length", 0, 2 * layout.MAX_META_BYTES)
         size = self.integer("the decompressed size", 0, layout.MAX_META_BYTES)
         return MetaEntry(length, size, self.integer("the section's checksum", 0, 2**32 - 1))

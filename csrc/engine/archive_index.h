@@ -1,0 +1,59 @@
+// The index of an archive, parsed and checked. Mirrors gluonzip/archive/index.py.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model.h"
+
+namespace glz {
+
+enum class Positions { kDense, kBitmap, kGap };
+
+// How a stream of values is stored: little-endian, or `bits` bits each.
+struct Coding {
+  bool packed = false;
+  int64_t bits = 0;
+  int64_t bytes(int64_t count, int64_t itemsize) const {
+    return packed ? (count * bits + 7) / 8 : count * itemsize;
+  }
+};
+
+struct Encoding {
+  Positions positions = Positions::kDense;
+  Coding values;
+  int64_t nonzeros = 0;
+  int64_t symbols = 0;
+  Coding gaps;
+  int64_t position_bytes(int64_t elements) const;
+  int64_t value_bytes(int64_t elements, int64_t itemsize) const;
+};
+
+struct TensorEntry {
+  ModelTensor tensor;  // all but its data
+  int64_t elements = 0;
+  Encoding encoding;
+  int64_t length = 0;
+  uint32_t crc = 0;
+  bool quantized = false;
+};
+
+struct MetaEntry {
+  int64_t length = 0, size = 0;
+  uint32_t crc = 0;
+};
+
+struct ArchiveIndex {
+  Model model;  // without tensors
+  std::vector<TensorEntry> tensors;
+  MetaEntry meta;  // all zero: none
+};
+
+int64_t stored_item_bytes(DType dtype);
+int64_t decoded_item_bytes(DType dtype);  // f16 is widened
+
+// Throws Error(kArchive).
+ArchiveIndex read_index(const uint8_t* data, int64_t size);
+
+}  // namespace glz

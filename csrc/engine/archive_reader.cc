@@ -1,0 +1,179 @@
+// Header, sizes, checksums and structure of an archive; docs/format.md says what they must be.
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <set>
+
+#include "../base/check.h"
+#include "../base/crc32.h"
+#include "archive_index.h"
+#include "archive_layout.h"
+#include "archive_sections.h"
+#include "model.h"
+
+namespace glz {
+namespace {
+
+uint64_t little_endian(const uint8_t* data, int bytes) {
+  uint64_t value = 0;
+  for (int i = bytes - 1; i >= 0; --i) value = value << 8 | data[i];
+  return value;
+}
+
+bool starts_with(const uint8_t* data, int64_t size, std::string_view start) {
+  return size >= static_cast<int64_t>(start.size()) &&
+         std::memcmp(data, start.data(), start.size()) == 0;
+}
+
+// A guess at a foreign file, from its first bytes.
+std::string what_it_is(const uint8_t* data, int64_t size) {
+  using namespace std::string_view_literals;
+  if (size == 0) return "the file is empty";
+  static const std::pair<std::string_view, const char*> kKnown[] = {
+      {"\x89GLZ"sv,
+       "its line ends were rewritten by a transfer in text mode: transfer it as binary"},
+      {"PK\x03\x04"sv, "it is a ZIP file (.npz, .zip)"},
+      {"\x12\x01\0\0\0\0\0\0"sv, "it looks like MXNet's .params: trace the network, then write it"},
+      {"\x93NUMPY"sv, "it is a NumPy .npy array"},
+      {"\x89HDF\r\n\x1a\n"sv, "it is an HDF5 file"},
+      {"\x1f\x8b"sv, "it is gzip-compressed: decompress it first"},
+      {"{"sv, "it looks like JSON (MXNet's -symbol.json?): trace the network, then write it"},
+      {"\x08"sv, "it looks like ONNX"}};
+  for (const auto& [start, name] : kKnown) {
+    if (starts_with(data, size, start)) return name;
+  }
+  return "it does not start with 89 47 4c 5a 0d 0a 1a 0a";
+}
+
+struct Header {
+  int64_t index_bytes;
+  uint32_t index_crc;
+};
+
+Header read_header(const uint8_t* data, int64_t size) {
+  const std::string_view magic(reinterpret_cast<const char*>(kArchiveMagic), sizeof kArchiveMagic);
+  GLZ_CHECK(starts_with(data, size, magic), kArchive,
+            "not a gluonzip archive: " << what_it_is(data, size));
+  GLZ_CHECK(size >= kHeaderBytes, kArchive,
+            "truncated: " << size << " bytes, the header alone takes " << kHeaderBytes);
+  const uint64_t version = little_endian(data + 8, 4), flags = little_endian(data + 12, 4);
+  GLZ_CHECK(version <= kArchiveVersion, kArchive,
+            "written by format version " << version << ", this gluonzip reads up to "
+                                         << kArchiveVersion << ": upgrade gluonzip");
+  GLZ_CHECK(crc32(data, kHeaderBytes - 4) == little_endian(data + 28, 4), kArchive,
+            "header: the checksum does not match: the file is corrupted");
+  GLZ_CHECK(version == kArchiveVersion, kArchive, "header: there is no format version " << version);
+  GLZ_CHECK(flags == 0, kArchive,
+            "header: flags 0x" << std::hex << flags << " are not known to format version 1");
+  const uint64_t length = little_endian(data + 16, 8);
+  const int64_t left = size - kHeaderBytes;
+  GLZ_CHECK(length <= static_cast<uint64_t>(left), kArchive,
+            "truncated: the index takes " << length << " bytes, " << left << " are left");
+  return {static_cast<int64_t>(length), static_cast<uint32_t>(little_endian(data + 24, 4))};
+}
+
+// The sections fill the file exactly, and decode to no more than is reasonable.
+void check_sizes(const ArchiveIndex& index, int64_t file_bytes, int64_t left) {
+  int64_t total = index.meta.length, decoded = 0;  // far from overflow by the limits of the format
+  for (const TensorEntry& entry : index.tensors) {
+    total += entry.length;
+    decoded += entry.elements * decoded_item_bytes(entry.tensor.dtype);
+  }
+  GLZ_CHECK(total <= left, kArchive,
+            "truncated: the sections take " << total << " bytes, " << left << " are left");
+  GLZ_CHECK(total == left, kArchive, left - total << " bytes follow the last section");
+  const int64_t limit = max_decoded_bytes(file_bytes);
+  GLZ_CHECK(decoded <= limit, kArchive,
+            "the tensors would take " << decoded << " bytes of memory, the limit for a file of "
+                                      << file_bytes << " bytes is " << limit);
+}
+
+void check_crc(const std::string& what, const uint8_t* data, int64_t size, uint32_t crc) {
+  GLZ_CHECK(crc32(data, static_cast<size_t>(size)) == crc, kArchive,
+            what << ": the checksum does not match: the file is corrupted");
+}
+
+// Names are unique, and every tensor is defined once, before it is read.
+void check_structure(const Model& model) {
+  std::set<std::string> defined, nodes;
+  const auto define = [&](const std::string& name, const std::string& what) {
+    GLZ_CHECK(defined.insert(name).second, kArchive,
+              what << ": tensor '" << name << "' is defined twice");
+  };
+  for (const ModelInput& input : model.inputs) define(input.name, "input '" + input.name + "'");
+  for (const auto& [name, tensor] : model.tensors) define(name, "tensor '" + name + "'");
+  for (const ModelNode& node : model.nodes) {
+    const std::string what = "node '" + node.name + "'";
+    GLZ_CHECK(nodes.insert(node.name).second, kArchive, what << ": another node has the same name");
+    for (const std::string& name : node.inputs) {
+      GLZ_CHECK(name.empty() || defined.count(name), kArchive,
+                what << " reads tensor '" << name << "', which nothing before it defines");
+    }
+    GLZ_CHECK(!node.outputs.empty(), kArchive, what << " has no output");
+    for (const std::string& name : node.outputs) define(name, what);
+  }
+  for (const std::string& name : model.outputs) {
+    GLZ_CHECK(defined.count(name), kArchive,
+              "output '" << name << "' of the graph is a tensor that nothing defines");
+  }
+}
+
+Model parse(const uint8_t* data, int64_t size) {
+  const Header header = read_header(data, size);
+  const uint8_t* at = data + kHeaderBytes;
+  check_crc("index", at, header.index_bytes, header.index_crc);
+  ArchiveIndex index = read_index(at, header.index_bytes);
+  at += header.index_bytes;
+  check_sizes(index, size, data + size - at);
+
+  Model& model = index.model;
+  for (TensorEntry& entry : index.tensors) {
+    const std::string name = entry.tensor.name, what = "tensor '" + name + "'";
+    const int64_t length = entry.length;
+    GLZ_CHECK(!model.tensors.count(name), kArchive, what << ": " << what << " is defined twice");
+    check_crc(what, at, length, entry.crc);
+    try {
+      model.tensors[name] = decode_section(std::move(entry), at);
+    } catch (const Error& error) {
+      throw Error(error.kind(), what + ": " + error.what());
+    }
+    at += length;
+  }
+  check_crc("meta", at, index.meta.length, index.meta.crc);
+  check_structure(model);
+  return std::move(model);
+}
+
+}  // namespace
+
+Model read_archive(const uint8_t* data, size_t size, const std::string& origin) {
+  try {
+    return parse(data, static_cast<int64_t>(size));
+  } catch (const Error& error) {
+    throw Error(error.kind(), origin + ": " + error.what());
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorKind::kArchive, origin + ": its tensors do not fit this machine's memory");
+  }
+}
+
+Model read_archive_file(const std::string& path) {
+  const auto fail = [&](int code) {
+    throw Error(ErrorKind::kArchive, path + ": cannot be read: " + std::strerror(code));
+  };
+  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
+                                                             std::fclose);
+  if (file == nullptr) fail(errno);
+  struct stat status;
+  if (fstat(fileno(file.get()), &status) != 0) fail(errno);
+  if (S_ISDIR(status.st_mode)) fail(EISDIR);
+  const auto size = static_cast<size_t>(status.st_size);
+  const std::unique_ptr<uint8_t[]> data(new uint8_t[size]);
+  const size_t used = std::fread(data.get(), 1, size, file.get());
+  if (std::ferror(file.get())) fail(errno);
+  return read_archive(data.get(), used, path);
+}
+
+}  // namespace glz
