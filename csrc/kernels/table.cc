@@ -41,12 +41,18 @@ KernelTable make_row(Isa isa) {
       row.spmm = reference::spmm;
       break;
     case Isa::kAvx2:
+      row.conv_s8 = avx2::conv_s8;
+      row.conv_f32 = avx2::conv_f32;
       break;
     case Isa::kAvxVnni:
+      row.conv_s8 = avxvnni::conv_s8;
       break;
     case Isa::kAvx512Bw:
+      row.conv_s8 = avx512bw::conv_s8;
+      row.conv_f32 = avx512bw::conv_f32;
       break;
     case Isa::kAvx512Vnni:
+      row.conv_s8 = avx512vnni::conv_s8;
       break;
   }
   return row;

@@ -1,0 +1,37 @@
+// Fused multiply-adds of 8 float32 lanes.
+#include "contract.h"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "../implicit_gemm/cache.h"
+
+namespace glz::avx2 {
+namespace {
+
+#include "../implicit_gemm/simd256.inl.h"
+
+struct Kernel {
+#include "../implicit_gemm/stage_f32.inl.h"
+  using Acc = __m256;
+  using Vec = __m256;
+  using Word = __m256;
+  static constexpr int kRows = 6, kVecs = 2;
+  static constexpr int64_t kVecBytes = 32;
+
+  static Acc start(const char*) { return _mm256_setzero_ps(); }
+  static Vec load(const char* p) { return _mm256_loadu_ps(reinterpret_cast<const float*>(p)); }
+  static Word broadcast(const char* p) { return _mm256_set1_ps(load_word(p)); }
+  static Acc mul_add(Acc acc, Word a, Vec b) { return _mm256_fmadd_ps(a, b, acc); }
+};
+
+#include "../implicit_gemm/implicit_gemm.inl.h"
+
+}  // namespace
+
+extern const ConvF32Kernel conv_f32;
+const ConvF32Kernel conv_f32 = {packed_bytes, pack,          workspace_bytes,
+                                kPanel,       Kernel::kRows, run<ConvF32Args>};
+
+}  // namespace glz::avx2

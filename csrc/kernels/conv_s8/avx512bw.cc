@@ -1,0 +1,42 @@
+// vpmaddwd: two s16 x s16 products added exactly to each int32 lane; weights widen as they are
+// loaded.
+#include "contract.h"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "../implicit_gemm/cache.h"
+
+namespace glz::avx512bw {
+namespace {
+
+#include "../implicit_gemm/simd512.inl.h"
+
+struct Kernel {
+#include "../implicit_gemm/stage_s16.inl.h"
+  using Acc = __m512i;
+  using Vec = __m512i;
+  using Word = __m512i;
+  static constexpr int kRows = 6, kVecs = 4;
+  static constexpr int64_t kVecBytes = 32;
+
+  static Acc start(const char*) { return _mm512_setzero_si512(); }
+  static Vec load(const char* p) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p));
+  }
+  static Word broadcast(const char* p) { return _mm512_set1_epi32(load_word(p)); }
+  static Acc mul_add(Acc acc, Word a, Vec b) {
+    return _mm512_add_epi32(acc, _mm512_madd_epi16(a, b));
+  }
+};
+
+#include "../implicit_gemm/implicit_gemm.inl.h"
+
+}  // namespace
+
+extern const ConvS8Kernel conv_s8;
+const ConvS8Kernel conv_s8 = {packed_bytes, pack,          workspace_bytes,
+                              kPanel,       Kernel::kRows, run<ConvS8Args>};
+
+}  // namespace glz::avx512bw
