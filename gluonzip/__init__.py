@@ -4,6 +4,15 @@
 used.
 """
 
+import importlib
+
 from gluonzip._version import __version__
 
 __all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """``gluonzip.gluon`` without an import of its own: MXNet loads when it is first named."""
+    if name == "gluon":
+        return importlib.import_module("gluonzip.gluon")
+    raise AttributeError(f"module 'gluonzip' has no attribute {name!r}")

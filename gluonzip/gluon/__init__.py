@@ -1,1 +1,25 @@
+"""Compressing Gluon networks: the only part of gluonzip that imports MXNet."""
 
+from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401, I001 - first: its error is clear
+from gluonzip.gluon.distillation import DistillationLoss
+from gluonzip.gluon.layers import Layer, layers, select
+from gluonzip.gluon.pruning import Sparsity, prune, sparsity
+from gluonzip.gluon.quantization import calibrate, quantize, strip
+from gluonzip.gluon.record import LayerRecord
+from gluonzip.gluon.tracing import trace, trace_symbol
+
+__all__ = [
+    "DistillationLoss",
+    "Layer",
+    "LayerRecord",
+    "Sparsity",
+    "calibrate",
+    "layers",
+    "prune",
+    "quantize",
+    "select",
+    "sparsity",
+    "strip",
+    "trace",
+    "trace_symbol",
+]

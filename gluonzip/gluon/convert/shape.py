@@ -1,0 +1,131 @@
+"""Converters of operators that move values without changing them."""
+
+from __future__ import annotations
+
+from gluonzip.gluon.convert.registry import MxNode, converter, require
+
+TO_THE_END = 2**31 - 1
+
+
+@converter("Flatten")
+def flatten(node: MxNode) -> str:
+    return node.emit("flatten", node.x)
+
+
+@converter("Reshape")
+def reshape(node: MxNode) -> str:
+    shape = node.attrs.integers("shape")
+    require(bool(shape))  # the old target_shape has no codes
+    # Codes read from the right differ from those read from the left only if there are codes.
+    require(not node.attrs.flag("reverse") or all(n > 0 or n == -1 for n in shape))
+    return node.emit("reshape", node.x, shape=shape)
+
+
+@converter("transpose")
+def transpose(node: MxNode) -> str:
+    axes = node.attrs.integers("axes") or list(range(node.rank))[::-1]
+    return node.emit("transpose", node.x, axes=axes)
+
+
+@converter("SwapAxis")
+def swap_axis(node: MxNode) -> str:
+    axes = list(range(node.rank))
+    a, b = node.axis("dim1", 0), node.axis("dim2", 0)
+    axes[a], axes[b] = axes[b], axes[a]
+    return node.emit("transpose", node.x, axes=axes)
+
+
+@converter("expand_dims")
+def expand_dims(node: MxNode) -> str:
+    return node.emit("expand_dims", node.x, axis=node.axis("axis", 0))
+
+
+@converter("squeeze")
+def squeeze(node: MxNode) -> str:
+    return node.emit("squeeze", node.x, axes=node.attrs.integers("axis"))
+
+
+@converter("Concat")
+def concat(node: MxNode) -> str:
+    return node.emit("concat", *node.inputs, axis=node.axis("dim", 1))
+
+
+@converter("stack")
+def stack(node: MxNode) -> str:
+    axis = node.axis("axis", 0)
+    parts = [
+        node.emit("expand_dims", x, suffix=f"part{i}", axis=axis) for i, x in enumerate(node.inputs)
+    ]
+    return node.emit("concat", *parts, axis=axis)
+
+
+def _slice(node: MxNode, axis: int, begin: int, end: int | None, suffix: str, x: str) -> str:
+    end = TO_THE_END if end is None else end
+    return node.emit("slice_axis", x, suffix=suffix, axis=axis, begin=begin, end=end)
+
+
+@converter("slice_axis")
+def slice_axis(node: MxNode) -> str:
+    end = node.attrs.value("end")
+    begin = node.attrs.integer("begin")
+    return _slice(node, node.axis("axis", 0), begin, end, "", node.x)
+
+
+@converter("slice")
+def slice_(node: MxNode) -> str:
+    begins = _optional(node, "begin")
+    ends = _optional(node, "end")
+    require(all(step in (None, 1) for step in _optional(node, "step")))
+    cuts = [
+        (axis, begin or 0, end)
+        for axis, (begin, end) in enumerate(zip(begins, ends, strict=True))
+        if begin or end is not None
+    ]
+    return _cut(node, cuts)
+
+
+def _optional(node: MxNode, key: str) -> list[int | None]:
+    value = node.attrs.value(key, ())
+    return list(value) if isinstance(value, (tuple, list)) else [value]
+
+
+def _cut(node: MxNode, cuts: list[tuple[int, int, int | None]]) -> str:
+    """Slices along several axes, the last of which takes the node's name."""
+    if not cuts:
+        return node.emit("identity", node.x)
+    x = node.x
+    for axis, begin, end in cuts:
+        last = axis == cuts[-1][0]
+        x = _slice(node, axis, begin, end, "" if last else f"axis{axis}", x)
+    return x
+
+
+@converter("slice_like")
+def slice_like(node: MxNode) -> str:
+    # The reference's sizes are those of the traced shapes; the batch axis stays whole.
+    like = node.shape_of(1)
+    axes = [a % node.rank for a in node.attrs.integers("axes")] or list(range(node.rank))
+    require(0 not in axes or like[0] == node.shape[0])
+    return _cut(node, [(a, 0, like[a]) for a in axes if a != 0 and like[a] != node.shape[a]])
+
+
+@converter("SliceChannel")
+def slice_channel(node: MxNode) -> list[str]:
+    return node.emit_many(
+        "split",
+        node.attrs.integer("num_outputs", 1),
+        node.x,
+        axis=node.axis("axis", 1),
+        squeeze=node.attrs.flag("squeeze_axis"),
+    )
+
+
+@converter("Pad")
+def pad(node: MxNode) -> str:
+    require(node.attrs.text("mode") == "constant")
+    return node.emit(
+        "pad",
+        node.x,
+        width=node.attrs.integers("pad_width"),
+        value=node.attrs.number("constant_value", 0.0),
+    )

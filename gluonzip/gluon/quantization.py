@@ -1,0 +1,240 @@
+"""Quantization in training: fake quantizers on weights and layer inputs, and their calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from gluonzip.errors import ConfigError, DataError
+from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.batches import batches
+from gluonzip.gluon.layers import Layer, Selection, layers, select
+from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
+from gluonzip.gluon.structure import Block, HybridBlock, clear_caches, walk
+from gluonzip.gluon.wrapper import (
+    INPUT_SCALE,
+    Compressed,
+    add_parameter,
+    compress,
+    compressed_blocks,
+    drop_parameter,
+    restore,
+)
+from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization, max_code
+
+_INT8_WEIGHTS = WeightQuantization()
+_INT8_ACTIVATIONS = ActivationQuantization()
+
+
+def quantize(
+    net: Block,
+    *,
+    weights: WeightQuantization | None = _INT8_WEIGHTS,
+    activations: ActivationQuantization | None = _INT8_ACTIVATIONS,
+    layers: Selection = None,
+    data: Any = None,
+) -> dict[str, LayerRecord]:
+    """Simulate quantization in ``net``, in place: symmetric integers on weights and layer inputs.
+
+    Weight scales follow the weights as they train (``max|w| / limit`` of the present values);
+    input scales come from :func:`calibrate`, which runs at once if ``data`` is given and must run
+    before the network is used otherwise. Gradients are straight-through. ``None`` for ``weights``
+    or ``activations`` leaves (or makes) that side unquantized. Calling it again replaces what was
+    set. ``layers``: see :func:`gluonzip.gluon.layers.select`. Embeddings (whose inputs are indices)
+    and recurrent layers quantize weights only.
+
+    Returns a record of every weighted layer by name. Raises ConfigError, PatternError, DataError.
+    """
+    _check(weights, activations)
+    chosen = select(net, layers)
+    for layer in chosen.values():
+        if not layer.obstacle:
+            for attribute in layer.weights:
+                layer.data(attribute)  # a clear error now rather than NaN later
+    for layer in chosen.values():
+        if not layer.obstacle:
+            _set(layer, weights, activations)
+    clear_caches(net)
+    if data is not None:
+        calibrate(net, data)
+    return _records(net, chosen)
+
+
+def _check(weights: object, activations: object) -> None:
+    if weights is None and activations is None:
+        raise ConfigError("quantize needs weights or activations (both are None)")
+    if not isinstance(weights, (WeightQuantization, type(None))):
+        raise ConfigError(f"weights = {weights!r} is not a WeightQuantization or None")
+    if not isinstance(activations, (ActivationQuantization, type(None))):
+        raise ConfigError(f"activations = {activations!r} is not an ActivationQuantization or None")
+    if isinstance(activations, ActivationQuantization) and activations.observer != "minmax":
+        raise ConfigError(f"observer {activations.observer!r} is unknown; use 'minmax'")
+
+
+def _set(
+    layer: Layer,
+    weights: WeightQuantization | None,
+    activations: ActivationQuantization | None,
+) -> None:
+    if weights is not None and isinstance(weights.granularity, PerChannel):
+        axis, ranks = weights.granularity.axis, {len(p.shape) for p in layer.weights.values()}
+        if not all(-rank <= axis < rank for rank in ranks):
+            raise ConfigError(f"axis = {axis} is outside the weight of layer {layer.name!r}")
+    block = compress(layer)
+    block._weight_quantization = weights
+    if _input_obstacle(layer):
+        activations = None
+    previous = block._activation_quantization
+    block._activation_quantization = activations
+    if activations is None or previous != activations:
+        drop_parameter(block, INPUT_SCALE)
+    if activations is not None and INPUT_SCALE not in block._reg_params:
+        weight = next(iter(layer.weights.values()))
+        add_parameter(block, INPUT_SCALE, weight, (1,), "zeros")
+
+
+def _input_obstacle(layer: Layer) -> str:
+    """Why a layer's input stays in float; "" if it need not."""
+    if isinstance(layer.block, mx.gluon.nn.Embedding):
+        return "its input is indices"
+    if set(layer.weights) != {"weight"}:
+        return "recurrent states are not quantized"
+    return ""
+
+
+def _records(net: Block, chosen: Mapping[str, Layer]) -> dict[str, LayerRecord]:
+    records = {}
+    for name, layer in layers(net).items():
+        reason = layer.obstacle if name in chosen else NOT_SELECTED
+        records[name] = LayerRecord(
+            name, layer.kind, layer.size, not reason, reason, {} if reason else _facts(layer)
+        )
+    return records
+
+
+def _facts(layer: Layer) -> dict[str, Any]:
+    weights = layer.block._weight_quantization
+    activations = layer.block._activation_quantization
+    facts: dict[str, Any] = {
+        "weight_bits": weights.bits if weights else 32,
+        "activation_bits": activations.bits if activations else 32,
+    }
+    if weights:
+        channel = isinstance(weights.granularity, PerChannel)
+        facts["granularity"] = "per_channel" if channel else "per_tensor"
+    obstacle = _input_obstacle(layer)
+    if obstacle:
+        facts["activations_skipped"] = obstacle
+    return facts
+
+
+# ---------------------------------------------------------------- calibration
+def calibrate(net: Block, data: Any) -> dict[str, float]:
+    """Find the input scale of every layer that quantizes its input: ``max|x| / limit``.
+
+    The network runs in inference mode, its input quantizers off, over ``data`` (see
+    :func:`gluonzip.gluon.batches.batches`); it may be hybridized. Returns the largest ``|x|`` of
+    each layer's input by layer name. Raises ConfigError if nothing is there to calibrate, DataError
+    for no batches, for values that are not finite and for a layer that no batch reached.
+    """
+    observed = {
+        layer.name: layer.block
+        for layer in layers(net).values()
+        if isinstance(layer.block, Compressed) and INPUT_SCALE in layer.block._reg_params
+    }
+    if not observed:
+        raise ConfigError("no layer quantizes its input; call gluonzip.gluon.quantize(net) first")
+    peaks = {name: _Peak(name) for name in observed}
+    with _observing(net, {block: peaks[name] for name, block in observed.items()}):
+        context = next(iter(observed.values()))._reg_params[INPUT_SCALE].list_ctx()[0]
+        for index, inputs in enumerate(batches(data, context)):
+            net(*inputs)
+            for peak in peaks.values():
+                peak.settle(index)
+    for name, peak in peaks.items():
+        if peak.value is None:
+            raise DataError(
+                f"no calibration batch reached layer {name!r}; leave it out (layers=) or give data "
+                "that uses it"
+            )
+    for name, block in observed.items():
+        _set_scale(block, peaks[name].value)
+    return {name: peak.value for name, peak in peaks.items()}
+
+
+def _set_scale(block: Compressed, peak: float) -> None:
+    limit = np.float32(max_code(block._activation_quantization.bits))
+    scale = np.float32(peak) / limit
+    if scale < np.finfo(np.float32).tiny:
+        scale = np.float32(1)  # an input that is always zero
+    block._reg_params[INPUT_SCALE].set_data(mx.nd.array([scale]))
+
+
+class _Peak:
+    """Largest |x| seen by one layer."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.value: float | None = None
+        self._pending: list[Any] = []
+
+    def __call__(self, x: Any) -> None:
+        # The sum catches NaN, which MXNet's max passes over. Nothing waits here.
+        magnitude = x.abs()
+        self._pending.append((magnitude.max(), magnitude.mean()))
+
+    def settle(self, batch: int) -> None:
+        for peak, mean in self._pending:
+            value = float(peak.asscalar())
+            if not (math.isfinite(value) and math.isfinite(float(mean.asscalar()))):
+                raise DataError(
+                    f"the input of layer {self.name!r} is not finite (NaN or infinity) in batch "
+                    f"{batch} of the calibration data"
+                )
+            self.value = max(value, self.value or 0.0)
+        self._pending.clear()
+
+
+@contextmanager
+def _observing(net: Block, observers: Mapping[Compressed, _Peak]) -> Iterator[None]:
+    """Run ``net`` imperatively and in inference mode with observers in place of quantizers."""
+    active = [b for _, b in walk(net) if isinstance(b, HybridBlock) and b._active]
+    hybrid = [b for b in active if not isinstance(b, mx.gluon.SymbolBlock)]
+    try:
+        for block in hybrid:
+            block._active = False
+        for block, observer in observers.items():
+            block._observer = observer
+        with mx.autograd.pause(train_mode=False):
+            yield
+    finally:
+        for block in hybrid:
+            block._active = True
+        for block in observers:
+            block._observer = None
+
+
+# ---------------------------------------------------------------- taking it off again
+def strip(net: Block) -> Block:
+    """``net`` with plain layers again, its compressed weights baked in; in place, and returned.
+
+    Weights take the values that the layers used (masked and rounded to the quantizer's grid);
+    quantizers of layer inputs are dropped. Layers are of their original types.
+    """
+    blocks = compressed_blocks(net)
+    # All values first: layers that share a weight must not see each other's baked values.
+    values = [
+        (block._reg_params[a], block.effective_weight(a))
+        for block in blocks
+        for a in block._weight_attributes()
+    ]
+    for parameter, value in values:
+        parameter.set_data(value)
+    for block in blocks:
+        restore(block)
+    clear_caches(net)
+    return net

@@ -1,0 +1,30 @@
+"""Marks that gluonzip's own compositions leave on symbol nodes, and that the tracer reads back.
+
+A fake quantizer is several MXNet operators. Its first and last are tagged through ``AttrScope``;
+tags are part of the symbol's JSON, so an exported and re-imported network traces as well.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager
+from typing import Any
+
+from gluonzip.gluon._mxnet import mx
+
+KEY = "__glz__"
+BEGIN, END = "fake_quantize.begin", "fake_quantize.end"
+
+
+def tag(role: str, **facts: Any) -> AbstractContextManager:
+    """Symbols made inside carry ``role`` and ``facts``; arrays are not affected."""
+    return mx.AttrScope(**{KEY: json.dumps({"role": role, **facts})})
+
+
+def read(attrs: dict[str, str]) -> dict[str, Any]:
+    """The tag of a node of a symbol's JSON; empty when there is none (or a foreign one)."""
+    try:
+        facts = json.loads(attrs.get(KEY, "{}"))
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}

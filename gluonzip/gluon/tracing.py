@@ -1,0 +1,348 @@
+"""From a Gluon network to a :class:`gluonzip.graph.ir.Graph`, with its parameters as constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gluonzip.errors import ConfigError, DataError, ShapeError, TraceError
+from gluonzip.gluon import tags
+from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.convert import CONVERTERS, MxNode, Unconvertible
+from gluonzip.gluon.structure import Block, parameter_names, parameter_owners
+from gluonzip.gluon.symbol_graph import Entry, SymbolGraph, SymbolNode, reason
+from gluonzip.gluon.symbolize import symbolize
+from gluonzip.graph.ir import Constant, Graph, Input, Node
+
+Shape = tuple[int, ...]
+
+
+@dataclass
+class Traced:
+    """A graph, with the symbol it came from: which entry each tensor of the graph is."""
+
+    graph: Graph
+    symbol: SymbolGraph
+    entries: dict[str, Entry]
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Graph:
+    """The graph of ``net`` as it runs at inference.
+
+    ``shapes``: one for each input, e.g. ``(1, 3, 224, 224)``; axis 0 is recorded as 0 (any batch),
+    the others are nominal. ``names``: the inputs' names (default ``data``, or ``data0``, ``data1``
+    ...). Constants are named structurally (``features.0.weight``), nodes with parameters by their
+    layer (``features.0``), other nodes as in MXNet. Masks and fake quantizers of compressed
+    networks become ``mul`` and ``fake_quantize`` nodes. An operator without a row in the op table
+    becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the structure of what the network
+    returns: an index into the outputs, or a list of such structures.
+
+    Raises TraceError (not traceable: child, reason, remedy), ShapeError (shapes that the network
+    does not accept), DataError (a parameter that is not initialized, or not finite).
+    """
+    return trace_net(net, *shapes, names=names).graph
+
+
+def trace_net(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Traced:
+    """As :func:`trace`, keeping the link between tensors and the symbol's entries."""
+    if not isinstance(net, Block):
+        raise TraceError(f"trace needs a gluon Block, got a {type(net).__name__}")
+    shapes = _check_shapes(shapes)
+    names = _input_names(len(shapes), names)
+    symbol, structure = symbolize(net, names)
+    needed = set(symbol.list_inputs())
+    values = _parameter_values(net, needed - set(names), shapes)
+    traced = _Tracer(
+        SymbolGraph(symbol),
+        inputs=dict(zip(names, shapes, strict=True)),
+        values=values,
+        structural=parameter_names(net),
+        owners=parameter_owners(net),
+    ).run()
+    traced.graph.name = net.name or type(net).__name__.lower()
+    traced.graph.meta.update(outputs=structure, network=type(net).__name__)
+    return traced
+
+
+def trace_symbol(
+    symbol: Any, params: Mapping[str, Any], shapes: Mapping[str, Shape], name: str = "network"
+) -> Graph:
+    """The graph of an MXNet symbol.
+
+    ``params``: NDArrays by variable name, arguments and auxiliary states alike (a prefix ``arg:``
+    or ``aux:`` is dropped). ``shapes``: of the inputs by name. Constants keep the variables' names.
+    Raises as :func:`trace`.
+    """
+    values = {key.removeprefix("arg:").removeprefix("aux:"): v for key, v in params.items()}
+    shapes = dict(zip(shapes, _check_shapes(tuple(shapes.values())), strict=True))
+    graph = SymbolGraph(symbol)
+    owners = {key: key.rpartition("_")[0] or key for key in values}
+    traced = _Tracer(graph, shapes, values, {key: key for key in values}, owners).run()
+    traced.graph.name = name
+    count = len(traced.graph.outputs)
+    traced.graph.meta["outputs"] = 0 if count == 1 else list(range(count))
+    return traced.graph
+
+
+def _check_shapes(shapes: tuple[Any, ...]) -> tuple[Shape, ...]:
+    if not shapes:
+        raise ConfigError("trace needs the shape of each input, e.g. trace(net, (1, 3, 224, 224))")
+    for shape in shapes:
+        good = isinstance(shape, (tuple, list)) and all(
+            isinstance(n, (int, np.integer)) and n > 0 for n in shape
+        )
+        if not good:
+            raise ConfigError(f"an input shape must be a tuple of positive integers, got {shape!r}")
+    return tuple(tuple(int(n) for n in shape) for shape in shapes)
+
+
+def _input_names(count: int, names: Sequence[str] | None) -> list[str]:
+    if names is None:
+        return ["data"] if count == 1 else [f"data{i}" for i in range(count)]
+    if len(names) != count or len(set(names)) != count:
+        raise ConfigError(f"{count} input shapes need {count} different names, got {list(names)}")
+    return list(names)
+
+
+# ---------------------------------------------------------------- parameters
+def _parameter_values(net: Block, needed: set[str], shapes: Sequence[Shape]) -> dict[str, Any]:
+    """NDArrays of the parameters that the symbol reads, by MXNet name."""
+    parameters = {p.name: p for p in net.collect_params().values() if p.name in needed}
+    if any(p._data is None and p._deferred_init for p in parameters.values()):
+        _dummy_forward(net, shapes)
+    structural = parameter_names(net)
+    values = {}
+    for name, parameter in parameters.items():
+        if parameter._data is None:
+            raise DataError(
+                f"parameter {structural.get(name, name)!r} is not initialized; call "
+                "net.initialize() or net.load_parameters(...) before tracing"
+            )
+        values[name] = parameter.list_data()[0]
+    return values
+
+
+def _dummy_forward(net: Block, shapes: Sequence[Shape]) -> None:
+    """Let parameters of deferred shape take theirs."""
+    context = next((p.list_ctx()[0] for p in net.collect_params().values() if _placed(p)), mx.cpu())
+    try:
+        with mx.autograd.pause(train_mode=False):
+            net(*[mx.nd.zeros(shape, ctx=context) for shape in shapes])
+        mx.nd.waitall()
+    except (mx.MXNetError, ValueError) as error:
+        raise ShapeError(
+            f"the network does not accept inputs of shapes {list(shapes)}: {reason(error)}"
+        ) from error
+
+
+def _placed(parameter: Any) -> bool:
+    return parameter._data is not None or bool(parameter._deferred_init)
+
+
+# ---------------------------------------------------------------- the walk over the symbol
+class _Tracer:
+    """Builds the graph; converters see it as their ``Emitter``."""
+
+    def __init__(
+        self,
+        symbol: SymbolGraph,
+        inputs: Mapping[str, Shape],
+        values: Mapping[str, Any],
+        structural: Mapping[str, str],
+        owners: Mapping[str, str],
+    ) -> None:
+        self.symbol = symbol
+        self.values = dict(values)
+        self.structural = structural
+        self.owners = owners
+        self.shapes = symbol.infer_shapes(
+            {**{k: v.shape for k, v in self.values.items()}, **inputs}
+        )
+        self.inputs = inputs
+        self.tensors: dict[Entry, str] = {}
+        self.derived: dict[str, str] = {}  # tensor -> the parameter it is computed from
+        self.unknown: set[str] = set()  # variables with neither a shape nor a value
+        self.taken: set[str] = set(inputs)
+        self.scales = self._scales()
+        self.graph = Graph([Input(n, (0, *s[1:])) for n, s in inputs.items()], [], [], {})
+
+    def run(self) -> Traced:
+        live = self._live()
+        for index, node in enumerate(self.symbol.nodes):
+            if index not in live:
+                continue
+            if node.is_variable:
+                self._variable(index, node)
+            elif node.tag.get("role") == tags.END:
+                self._fake_quantize(index, node)
+            else:
+                self._operator(index, node)
+        self.graph.outputs = [self._output(entry) for entry in self.symbol.heads]
+        self.graph.prune()
+        self._check_known()
+        live = {n for node in self.graph.nodes for n in node.outputs} | set(self.inputs)
+        entries = {name: e for e, name in self.tensors.items() if name in live}
+        self.graph.meta["framework"] = f"mxnet {mx.__version__}"
+        self.graph.meta["input_shapes"] = [list(shape) for shape in self.inputs.values()]
+        return Traced(self.graph, self.symbol, entries, self.values)
+
+    # ------------------------------------------------------------ what converters call
+    def add(self, op: str, inputs: list[str], name: str, outputs: int, attrs: dict) -> list[str]:
+        name = self._fresh(name)
+        names = [name] if outputs == 1 else [self._fresh(f"{name}:{i}") for i in range(outputs)]
+        self.graph.nodes.append(Node(op, name, inputs, names, attrs))
+        return names
+
+    def constant(self, stem: str, data: np.ndarray) -> str:
+        read = {name for node in self.graph.nodes for name in node.inputs}
+        # A parameter that nothing has read yet is replaced, name and all.
+        name = self._fresh(stem) if stem in read else stem
+        self.graph.constants[name] = Constant(data)
+        return name
+
+    def value(self, tensor: str) -> np.ndarray | None:
+        constant = self.graph.constants.get(tensor)
+        return None if constant is None else constant.data
+
+    # ------------------------------------------------------------ nodes
+    def _variable(self, index: int, node: SymbolNode) -> None:
+        if node.name in self.inputs:
+            self.tensors[index, 0] = node.name
+        elif node.name in self.values:
+            name = self._fresh(self.structural.get(node.name, node.name))
+            self.graph.constants[name] = Constant(_checked(name, self.values[node.name]))
+            self.tensors[index, 0] = name
+            self.derived[name] = node.name
+        else:  # a label, say: an error only if something that matters reads it
+            self.unknown.add(node.name)
+            self.tensors[index, 0] = node.name
+
+    def _operator(self, index: int, node: SymbolNode) -> None:
+        inputs = [self.tensors[entry] for entry in node.inputs]
+        parameters = [self.derived.get(t) for t in inputs]
+        view = MxNode(
+            self,
+            node.operator,
+            self._name(node, parameters),
+            inputs,
+            node.attrs,
+            [self.shapes.get(entry) for entry in node.inputs],
+            self.shapes.get((index, 0)),
+            self.symbol.outputs_of(index),
+        )
+        outputs = self._convert(view)
+        if inputs and all(parameters):
+            self.derived.update(dict.fromkeys(outputs, parameters[0]))
+        for out, tensor in enumerate(outputs):
+            self.tensors[index, out] = tensor
+
+    def _convert(self, view: MxNode) -> list[str]:
+        before = len(self.graph.nodes)
+        try:
+            outputs = CONVERTERS[view.operator](view)
+        except (KeyError, Unconvertible):
+            del self.graph.nodes[before:]
+            return self._opaque(view)
+        return [outputs] if isinstance(outputs, str) else list(outputs)
+
+    def _opaque(self, view: MxNode) -> list[str]:
+        attrs = {"operator": view.operator, "attrs": dict(view.attrs.raw)}
+        return view.emit_many("opaque", view.outputs, *view.inputs, **attrs)
+
+    def _fake_quantize(self, index: int, node: SymbolNode) -> None:
+        """The composition that ends here as one node: its tag says bits and axis."""
+        x = self.tensors[self._quantized(node)]
+        axis = node.tag.get("axis")
+        scale = self.scales[node.inputs[1]].astype(np.float32)
+        source = self.derived.get(x)
+        if source is None:  # an activation: its scale is a parameter of the layer
+            variable = self.symbol.nodes[node.inputs[1][0]].name
+            scale_name = self.structural.get(variable, variable)
+            name = scale_name.removesuffix("_scale")
+        else:
+            parameter = self.structural.get(source, source)
+            name, scale_name = f"{parameter}.quantized", f"{parameter}_scale"
+        scale_name = self._fresh(scale_name)
+        self.graph.constants[scale_name] = Constant(scale.reshape(() if axis is None else (-1,)))
+        attrs = {"bits": int(node.tag["bits"]), "axis": axis or 0}
+        (output,) = self.add("fake_quantize", [x, scale_name], name, 1, attrs)
+        self.tensors[index, 0] = output
+        if source is not None:
+            self.derived[output] = source
+
+    def _quantized(self, end: SymbolNode) -> Entry:
+        """What the fake quantizer that ends at ``end`` quantizes."""
+        node = end
+        while node.tag.get("role") != tags.BEGIN:
+            node = self.symbol.nodes[node.inputs[0][0]]
+        return node.inputs[0]
+
+    def _live(self) -> set[int]:
+        """Nodes that will be converted: not the inside of fake quantizers, nor what computes their
+        scales."""
+        found: set[int] = set()
+        waiting = [index for index, _ in self.symbol.heads]
+        while waiting:
+            index = waiting.pop()
+            if index in found:
+                continue
+            found.add(index)
+            node = self.symbol.nodes[index]
+            is_end = node.tag.get("role") == tags.END
+            inputs = [self._quantized(node)] if is_end else node.inputs
+            waiting.extend(entry[0] for entry in inputs)
+        return found
+
+    def _scales(self) -> dict[Entry, np.ndarray]:
+        """Fake quantizers' scales, computed by MXNet itself: the very numbers of the simulation."""
+        entries = list(
+            dict.fromkeys(n.inputs[1] for n in self.symbol.nodes if n.tag.get("role") == tags.END)
+        )
+        return dict(zip(entries, self.symbol.evaluate(entries, self.values), strict=True))
+
+    # ------------------------------------------------------------ names
+    def _name(self, node: SymbolNode, parameters: list[str | None]) -> str:
+        """The layer's path for an operator with parameters behind its first input."""
+        weights = [p for p in parameters[1:] if p is not None]
+        if weights and parameters[0] is None and "elemwise" not in node.operator:
+            return self.owners.get(weights[0], node.name)
+        return node.name
+
+    def _fresh(self, stem: str) -> str:
+        name, count = stem, 1
+        while name in self.taken:
+            name, count = f"{stem}_{count}", count + 1
+        self.taken.add(name)
+        return name
+
+    def _check_known(self) -> None:
+        for node in self.graph.nodes:
+            for name in self.unknown.intersection(node.inputs):
+                raise TraceError(
+                    f"variable {name!r}, read by {node.name!r}, is neither an input nor a "
+                    "parameter; give its shape (an input) or its value (a parameter)"
+                )
+
+    def _output(self, entry: Entry) -> str:
+        tensor = self.tensors[entry]
+        if tensor in self.inputs or tensor in self.graph.constants:
+            (tensor,) = self.add("identity", [tensor], f"{tensor}.output", 1, {})
+        return tensor
+
+
+def _checked(name: str, value: Any) -> np.ndarray:
+    """The parameter as float32 (integers stay); DataError if a value is not finite."""
+    data = value.asnumpy()
+    if data.dtype.kind == "f":
+        data = data.astype(np.float32, copy=False)
+        bad = np.count_nonzero(~np.isfinite(data))
+        if bad:
+            raise DataError(
+                f"parameter {name!r} holds {bad} values that are not finite (NaN or infinity) of "
+                f"{data.size}; retrain or reload it"
+            )
+    return data

@@ -1,0 +1,180 @@
+"""The one wrapper: any weighted layer with masks, a weight quantizer and an input quantizer.
+
+A layer becomes compressed *in place*: its class is exchanged for a subclass of both
+:class:`Compressed` and the layer's own type, as ``torch.nn.utils.parametrize`` does. So the block
+keeps its identity, attributes, parameters, names, hooks and every place it is referred to from
+(parents, lists, shared uses, a network that is itself a layer), and ``isinstance`` still holds.
+The forward transforms the weights and hands over to the layer type's own ``hybrid_forward``.
+
+Order of the transforms: mask, then fake quantizer.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from gluonzip.errors import DataError
+from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
+from gluonzip.gluon.layers import Layer
+from gluonzip.gluon.structure import Block, HybridBlock, Parameter, walk
+from gluonzip.spec import ActivationQuantization, WeightQuantization
+
+INPUT_SCALE = "input_scale"
+
+
+class Compressed(HybridBlock):
+    """What compression adds to a layer; mixed into the layer's own type by :func:`compress`."""
+
+    plain_type: type
+    """The layer's own type."""
+
+    _masks: dict[str, str]  # weight attribute -> mask attribute
+    _weight_quantization: WeightQuantization | None
+    _activation_quantization: ActivationQuantization | None
+    _observer: Any  # called with the layer's input while calibrating
+    _channel_axis: int
+    _layer_name: str
+
+    # ------------------------------------------------------------ forward
+    def hybrid_forward(self, F: Any, x: Any, *args: Any, **params: Any) -> Any:
+        masks = {weight: params.pop(mask) for weight, mask in self._masks.items()}
+        scale = params.pop(INPUT_SCALE, None)
+        for attribute in self._weight_attributes():
+            params[attribute] = self._transform(F, params[attribute], masks.get(attribute))
+        if scale is not None:
+            x = self._quantize_input(F, x, scale)
+        return super().hybrid_forward(F, x, *args, **params)
+
+    def _weight_attributes(self) -> list[str]:
+        return [a for a in self._reg_params if a == "weight" or a.endswith("_weight")]
+
+    def _transform(self, F: Any, weight: Any, mask: Any) -> Any:
+        if mask is not None:
+            weight = weight * mask
+        if self._weight_quantization is not None:
+            weight = quantize_weight(F, weight, self._weight_quantization, self._channel_axis)
+        return weight
+
+    def _quantize_input(self, F: Any, x: Any, scale: Any) -> Any:
+        if self._observer is not None:
+            if F is mx.nd or F is mx.ndarray:
+                self._observer(x)
+            return x
+        self._require_scale()
+        return fake_quantize(F, x, scale, self._activation_quantization.bits, None)
+
+    def _require_scale(self) -> None:
+        if not self.calibrated:
+            raise DataError(
+                f"layer {self._layer_name!r} quantizes its input but has no scale yet; call "
+                "gluonzip.gluon.calibrate(net, data) or load calibrated parameters"
+            )
+
+    # ------------------------------------------------------------ state
+    @property
+    def calibrated(self) -> bool:
+        """Does the input quantizer have its scale? (True without an input quantizer.)"""
+        parameter = self._reg_params.get(INPUT_SCALE)
+        return parameter is None or float(parameter.list_data()[0].asscalar()) > 0
+
+    def effective_weight(self, attribute: str = "weight") -> Any:
+        """The weight as the layer uses it (masked, fake-quantized): an NDArray."""
+        parameter = self._reg_params[attribute]
+        mask = self._masks.get(attribute)
+        with mx.autograd.pause():
+            value = parameter.list_data()[0]
+            return self._transform(
+                mx.nd, value, self._reg_params[mask].list_data()[0] if mask else None
+            )
+
+    def _collect_params_with_prefix(self, prefix: str = "") -> dict[str, Parameter]:
+        # Some layers rename their parameters here and know nothing of masks and scales.
+        own, everything = {}, self._reg_params
+        added = {*self._masks.values(), INPUT_SCALE}
+        try:
+            self._reg_params = {k: v for k, v in everything.items() if k not in added}
+            own = super()._collect_params_with_prefix(prefix)
+        finally:
+            self._reg_params = everything
+        dot = f"{prefix}." if prefix else ""
+        own.update({dot + k: v for k, v in everything.items() if k in added})
+        return own
+
+
+@functools.cache
+def _compressed_type(plain: type) -> type:
+    namespace = {"plain_type": plain, "__module__": plain.__module__}
+    return type(f"Compressed{plain.__name__}", (Compressed, plain), namespace)
+
+
+def compress(layer: Layer) -> Compressed:
+    """The layer's block with an empty set of transforms (or as it was, if compressed already)."""
+    block = layer.block
+    if not isinstance(block, Compressed):
+        block.__class__ = _compressed_type(type(block))
+        block._masks = {}
+        block._weight_quantization = None
+        block._activation_quantization = None
+        block._observer = None
+        block._channel_axis = 1 if layer.transposed else 0
+        block._layer_name = layer.name
+    return block
+
+
+def restore(block: Compressed) -> None:
+    """Make a compressed block plain again; its weights keep their raw values."""
+    for attribute in [*block._masks.values(), INPUT_SCALE]:
+        drop_parameter(block, attribute)
+    for attribute in list(vars(block)):
+        if attribute in Compressed.__annotations__ and attribute != "plain_type":
+            del block.__dict__[attribute]
+    block.__class__ = block.plain_type
+
+
+# ---------------------------------------------------------------- masks and scales
+def set_mask(block: Compressed, attribute: str, mask: np.ndarray, shared: Parameter | None) -> None:
+    """Give a weight its mask of zeros and ones (or ``shared``, another layer's mask)."""
+    name = f"{attribute}_mask"
+    if name not in block._reg_params:
+        add_parameter(block, name, block._reg_params[attribute], mask.shape, "ones", shared)
+        block._masks[attribute] = name
+    parameter = block._reg_params[name]
+    parameter.set_data(mx.nd.array(mask, dtype=parameter.dtype))
+
+
+def add_parameter(
+    block: Compressed,
+    attribute: str,
+    like: Parameter,
+    shape: tuple[int, ...],
+    init: str,
+    shared: Parameter | None = None,
+) -> Parameter:
+    """A parameter without gradient on the devices of ``like``, registered with the block."""
+    if shared is not None:
+        block.params.update({shared.name: shared})
+        parameter = shared
+    else:
+        parameter = block.params.get(
+            attribute, shape=shape, dtype=like.dtype, init=init, differentiable=False
+        )
+        if parameter._data is None:
+            parameter.initialize(ctx=like.list_ctx())
+    setattr(block, attribute, parameter)
+    return parameter
+
+
+def drop_parameter(block: Compressed, attribute: str) -> None:
+    parameter = block._reg_params.pop(attribute, None)
+    if parameter is not None:
+        block.params._params.pop(parameter.name, None)
+        del block.__dict__[attribute]
+
+
+def compressed_blocks(net: Block) -> list[Compressed]:
+    """The compressed layers of ``net``, each once."""
+    return [block for _, block in walk(net) if isinstance(block, Compressed)]
