@@ -4,7 +4,7 @@ from gluonzip.graph.interpret import interpret
 from gluonzip.graph.ir import Constant, Graph, Input, Node, TensorType, replace_node
 from gluonzip.graph.ops import OPS, REQUIRED, OpSpec
 from gluonzip.graph.text import to_text
-from gluonzip.graph.types import infer_types
+from gluonzip.graph.types import infer_types, known_types
 from gluonzip.graph.validate import validate
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "TensorType",
     "infer_types",
     "interpret",
+    "known_types",
     "replace_node",
     "to_text",
     "validate",

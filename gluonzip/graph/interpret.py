@@ -28,7 +28,7 @@ def interpret(graph: Graph, inputs: Arrays, keep: Collection[str] = ()):
     readers = _read_counts(graph)
     kept = {name: values[name].data for name in keep if name in values}
     for node in graph.nodes:
-        for name, value in zip(node.outputs, _run_node(node, values), strict=True):
+        for name, value in zip(node.outputs, run_node(node, values), strict=True):
             values[name] = value
             if name in keep:
                 kept[name] = value.data
@@ -64,7 +64,8 @@ def bind(graph: Graph, inputs: Arrays) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _run_node(node: Node, values: Mapping[str, Value]) -> list[Value]:
+def run_node(node: Node, values: Mapping[str, Value]) -> list[Value]:
+    """The outputs of one node, from the values of its inputs by name."""
     if node.op == "opaque":
         raise UnsupportedError(
             f"node {node.name!r}: operator {node.attrs.get('operator')!r} is not in the op table; "

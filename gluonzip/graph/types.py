@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
 
-from gluonzip.errors import GraphError, ShapeError, UnsupportedError
+from gluonzip.errors import GluonzipError, GraphError, ShapeError, UnsupportedError
 from gluonzip.graph.ir import Constant, Graph, Input, Node, TensorType
 from gluonzip.graph.ops import OPS, OpSpec
 
@@ -21,6 +22,26 @@ def infer_types(
     shape, in which an axis of 0 (any length) counts as 1. Raises ShapeError, which names the node,
     when shapes or dtypes do not fit, UnsupportedError for an opaque node.
     """
+    types = _given_types(graph, shapes)
+    for node in graph.nodes:
+        types.update(zip(node.outputs, node_types(node, types), strict=True))
+    return types
+
+
+def known_types(graph: Graph) -> dict[str, TensorType]:
+    """Like :func:`infer_types` with nominal shapes, but leaves out what cannot be told instead of
+    raising: outputs of opaque nodes, of misfits and of everything behind them."""
+    types = _given_types(graph)
+    for node in graph.nodes:
+        with suppress(GluonzipError):
+            types.update(zip(node.outputs, node_types(node, types), strict=True))
+    return types
+
+
+def _given_types(
+    graph: Graph, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> dict[str, TensorType]:
+    """Types of graph inputs and constants."""
     shapes = dict(shapes or {})
     unknown = set(shapes) - {i.name for i in graph.inputs}
     if unknown:
@@ -30,8 +51,6 @@ def infer_types(
         nominal = tuple(n or 1 for n in i.shape)
         types[i.name] = TensorType(check_shape(i, shapes.get(i.name, nominal)), i.dtype)
     types.update({name: _constant_type(c) for name, c in graph.constants.items()})
-    for node in graph.nodes:
-        types.update(zip(node.outputs, node_types(node, types), strict=True))
     return types
 
 

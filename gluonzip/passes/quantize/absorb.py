@@ -1,0 +1,112 @@
+"""Quantizers move up and into the nodes that make what they quantize."""
+
+from __future__ import annotations
+
+from gluonzip.graph import Graph, Node
+from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, has_quantized_weight, moves_codes
+
+
+def absorb_quantizers(graph: Graph) -> None:
+    """Move each ``quantize`` node as far up as no value changes, in place.
+
+    ``quantize`` commutes with nodes that only move values, with max pooling and with relu, and
+    distributes over concat. Behind a node that computes it becomes its ``out_scale`` if it is the
+    only reader, so that nobody misses the float32 tensor.
+    """
+    _Absorber(graph).run()
+
+
+class _Absorber:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.producers = graph.producers()
+        self.readers = {name: list(nodes) for name, nodes in graph.consumers().items()}
+        self.outputs = frozenset(graph.outputs)
+        self.dropped: set[int] = set()
+        self.added: dict[int, list[Node]] = {}  # id of a node -> quantizers to put before it
+
+    def run(self) -> None:
+        waiting = [node for node in self.graph.nodes if node.op == "quantize"]
+        # One quantizer that moves may leave another alone with its tensor: until none moves.
+        while any([self._move_up(node) for node in waiting if id(node) not in self.dropped]):
+            pass
+        nodes: list[Node] = []
+        for node in self.graph.nodes:
+            nodes += self.added.get(id(node), [])
+            nodes.append(node)
+        self.graph.nodes = [node for node in nodes if id(node) not in self.dropped]
+        self.graph.sort()
+
+    def _move_up(self, quantizer: Node) -> bool:
+        source = quantizer.inputs[0]
+        maker = self.producers.get(source)
+        alone = self.readers.get(source) == [quantizer] and source not in self.outputs
+        if maker is None or not alone or maker.attrs.get("out_scale") is not None:
+            return False
+        if moves_codes(maker) or maker.op == "concat":
+            self._pass_through(quantizer, maker)
+        elif self._computes_codes(maker):
+            maker.attrs["out_scale"] = quantizer.attrs["scale"]
+            self._take_output(quantizer, maker)
+        else:
+            return False
+        return True
+
+    def _computes_codes(self, node: Node) -> bool:
+        """Is the node's integer form, with int8 output, defined on int8 inputs?"""
+        if has_quantized_weight(self.graph, node):
+            return self._is_integer(node.inputs[0])
+        if node.op in ("add", *AVERAGES, *LOOKUPS):
+            return all(self._is_integer(name) for name in node.inputs)
+        return node.op == "scale_shift"
+
+    def _is_integer(self, name: str) -> bool:
+        node = self.producers.get(name)
+        if node is None:
+            return False
+        if node.op == "quantize" or node.attrs.get("out_scale") is not None:
+            return True
+        return moves_codes(node) and self._is_integer(node.inputs[0])
+
+    def _take_output(self, quantizer: Node, maker: Node) -> None:
+        """``maker`` makes the codes itself."""
+        maker.outputs = list(quantizer.outputs)
+        self.producers[quantizer.output] = maker
+        self.dropped.add(id(quantizer))
+
+    def _pass_through(self, quantizer: Node, maker: Node) -> None:
+        """quantize(maker(x, ...)) = maker(quantize(x), ...)."""
+        scale = quantizer.attrs["scale"]
+        self._take_output(quantizer, maker)
+        if maker.op == "concat":
+            maker.attrs["out_scale"] = scale
+        above = []
+        for at, name in enumerate(maker.inputs):
+            if maker.op == "concat" and self._is_integer(name):
+                continue  # concat requantizes it, and copies it if the scale is its own
+            codes, new = self._quantizer(name, scale, maker)
+            maker.inputs[at] = codes
+            above += new
+        for node in above:
+            if id(node) not in self.dropped:
+                self._move_up(node)
+
+    def _quantizer(self, name: str, scale: float, reader: Node) -> tuple[str, list[Node]]:
+        """The codes of tensor ``name``: from a quantizer that is there, or from a new one."""
+        readers = self.readers[name]
+        for node in readers:
+            if node.op == "quantize" and node.attrs["scale"] == scale:
+                self._stop_reading(name, reader)
+                self.readers.setdefault(node.output, []).append(reader)
+                return node.output, [node]
+        codes = self.graph.fresh(f"{name}_codes")
+        node = Node("quantize", codes, [name], [codes], {"scale": scale})
+        self.added.setdefault(id(reader), []).append(node)
+        self.producers[codes] = node
+        self._stop_reading(name, reader)
+        readers.append(node)
+        self.readers[codes] = [reader]
+        return codes, [node]
+
+    def _stop_reading(self, name: str, reader: Node) -> None:
+        self.readers[name] = [node for node in self.readers[name] if node is not reader]

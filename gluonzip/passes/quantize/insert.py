@@ -1,0 +1,160 @@
+"""Put fake quantizers into a graph: on weights and, with calibrated ranges, on activations."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from gluonzip.errors import ConfigError, DataError
+from gluonzip.graph import OPS, Constant, Graph, Node
+from gluonzip.passes.fold_constants import scales_weight
+from gluonzip.passes.quantize.points import activation_points, check_names
+from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization, max_code
+
+
+def insert_fake_quantize(
+    graph: Graph,
+    ranges: Mapping[str, float],
+    weights: WeightQuantization | None = None,
+    activations: ActivationQuantization | None = None,
+    skip: Collection[str] = (),
+) -> Graph:
+    """``graph`` with a ``fake_quantize`` behind each activation point and on each weight.
+
+    ``ranges`` is what :func:`calibrate` found for this very graph and ``skip`` (names of layers
+    that stay float32). Scales: max|w| / max_code(bits), per tensor or per output channel; a tensor
+    of zeros gets scale 1. ``graph.meta["quantization"]`` records the bits of each layer and, for
+    those left alone, why. The graph's outputs stay float32. Raises ConfigError for a missing,
+    unknown or unusable range, DataError for a weight that is not finite.
+    """
+    graph = graph.copy()
+    activations = activations or ActivationQuantization()
+    quantized = _insert_on_activations(graph, ranges, activations, skip)
+    _insert_on_weights(graph, weights or WeightQuantization(), skip)
+    graph.meta["quantization"]["activations"] = quantized
+    return graph
+
+
+def fake_quantize_weights(
+    graph: Graph, weights: WeightQuantization | None = None, skip: Collection[str] = ()
+) -> Graph:
+    """``graph`` with a ``fake_quantize`` on each weight alone.
+
+    On a graph whose batch norms are not folded yet, weights are quantized as they were trained and
+    ``optimize`` then folds the batch norms into their scales: better than a scale per tensor for
+    weights that batch norms have spread apart.
+    """
+    graph = graph.copy()
+    _insert_on_weights(graph, weights or WeightQuantization(), skip)
+    return graph
+
+
+def scale_of(largest: float | np.ndarray, bits: int) -> np.ndarray:
+    """float32 step for values up to ``largest`` in magnitude: largest / max_code; 1 for 0.
+
+    >>> float(scale_of(127.0, 8))
+    1.0
+    """
+    step = (np.asarray(largest, np.float64) / max_code(bits)).astype(np.float32)
+    return np.where(step > 0, step, np.float32(1)).astype(np.float32)
+
+
+# ---------------------------------------------------------------- weights
+def _insert_on_weights(graph: Graph, config: WeightQuantization, skip: Collection[str]) -> None:
+    check_names(graph, skip)
+    record = {"layers": {}, "skipped": {}, **graph.meta.get("quantization", {})}
+    graph.meta["quantization"] = record
+    quantizers: dict[tuple[str, bool], Node] = {}
+    for node in graph.nodes:
+        axis = OPS[node.op].weight_axis
+        if axis is None or _is_quantized(graph, node):
+            continue
+        if reason := _reason_to_skip(graph, node, skip):
+            record["skipped"][node.name] = reason
+            continue
+        per_channel = isinstance(config.granularity, PerChannel) and scales_weight(node, axis)
+        key = node.inputs[1], per_channel
+        if key not in quantizers:
+            scale = _weight_scale(graph, node, config.bits, axis if per_channel else None)
+            quantizers[key] = _fake_quantize(graph, node.inputs[1], scale, config.bits, axis)
+        node.inputs[1] = quantizers[key].output
+        granularity = "per_channel" if per_channel else "per_tensor"
+        record["layers"][node.name] = {"bits": config.bits, "granularity": granularity}
+        record["skipped"].pop(node.name, None)
+    graph.nodes = [*quantizers.values(), *graph.nodes]
+
+
+def _is_quantized(graph: Graph, node: Node) -> bool:
+    """Already, by codes or by a quantizer."""
+    weight = graph.constants.get(node.inputs[1])
+    producer = graph.producers().get(node.inputs[1]) if weight is None else None
+    return weight.quantized if weight else producer is not None and producer.op == "fake_quantize"
+
+
+def _reason_to_skip(graph: Graph, node: Node, skip: Collection[str]) -> str | None:
+    if node.name in skip:
+        return "excluded by name"
+    return None if node.inputs[1] in graph.constants else "its weight is not a constant"
+
+
+def _weight_scale(graph: Graph, node: Node, bits: int, axis: int | None) -> np.ndarray:
+    data = graph.constants[node.inputs[1]].data
+    bad = data.size - int(np.isfinite(data).sum())
+    if bad:
+        raise DataError(
+            f"layer {node.name!r}: weight {node.inputs[1]!r} has {bad} non-finite values (NaN or "
+            f"infinity) of {data.size}"
+        )
+    others = None if axis is None else tuple(i for i in range(data.ndim) if i != axis)
+    return scale_of(np.abs(data).max(axis=others, initial=0), bits)
+
+
+# ---------------------------------------------------------------- activations
+def _insert_on_activations(
+    graph: Graph,
+    ranges: Mapping[str, float],
+    config: ActivationQuantization,
+    skip: Collection[str],
+) -> dict[str, float]:
+    points = activation_points(graph, skip)
+    _check_ranges(graph, points, ranges)
+    largest: dict[str, float] = {}  # of each group: one scale for all its members
+    for name, leader in points.items():
+        largest[leader] = max(largest.get(leader, 0.0), float(ranges[name]))
+    quantizers = {}
+    for name, leader in points.items():
+        scale = scale_of(largest[leader], config.bits)
+        quantizers[name] = _fake_quantize(graph, name, scale, config.bits)
+    for node in graph.nodes:
+        node.inputs = [quantizers[n].output if n in quantizers else n for n in node.inputs]
+    nodes = [quantizers[i.name] for i in graph.inputs if i.name in quantizers]
+    for node in graph.nodes:
+        nodes.append(node)
+        nodes += [quantizers[name] for name in node.outputs if name in quantizers]
+    graph.nodes = nodes
+    return {name: float(ranges[name]) for name in points}
+
+
+def _check_ranges(graph: Graph, points: Mapping[str, str], ranges: Mapping[str, float]) -> None:
+    missing = [name for name in points if name not in ranges]
+    if missing:
+        raise ConfigError(
+            f"no range for {len(missing)} activation(s): {', '.join(missing[:5])}; call calibrate "
+            "on this very graph, with the same skip"
+        )
+    known = {i.name for i in graph.inputs} | set(graph.producers())
+    unknown = sorted(set(ranges) - known)
+    if unknown:
+        raise ConfigError(f"ranges name tensors that the graph lacks: {', '.join(unknown[:5])}")
+    for name in points:
+        if not (np.isfinite(ranges[name]) and ranges[name] >= 0):
+            raise ConfigError(f"the range of {name!r} is {ranges[name]!r}; it must be finite, >= 0")
+
+
+def _fake_quantize(graph: Graph, name: str, scale: np.ndarray, bits: int, axis: int = 0) -> Node:
+    """A quantizer node on tensor ``name`` and the constant of its scale."""
+    scale_name = graph.fresh(f"{name}_scale")
+    graph.constants[scale_name] = Constant(np.asarray(scale, np.float32))
+    out = graph.fresh(f"{name}_quantized")
+    return Node("fake_quantize", out, [name, scale_name], [out], {"bits": bits, "axis": axis})

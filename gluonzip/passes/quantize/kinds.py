@@ -1,0 +1,31 @@
+"""How quantization sees the operators of the table."""
+
+from __future__ import annotations
+
+from gluonzip.graph import OPS, Graph, Node
+
+WEIGHTED = ("conv2d", "conv_transpose2d", "dense")
+"""Integer arithmetic: int8 input and int8 weight, exact accumulator."""
+
+AVERAGES = ("avg_pool", "global_avg_pool")
+
+LOOKUPS = tuple(
+    name
+    for name, spec in OPS.items()
+    if spec.inputs == ("x",) and list(spec.attrs)[-1:] == ["out_scale"]
+    and name not in (*AVERAGES, "adaptive_avg_pool", "resize_bilinear", "mean")
+)  # fmt: skip
+"""Element-wise functions of one tensor: on int8 input and output, a table of 256 entries."""
+
+
+def moves_codes(node: Node) -> bool:
+    """Does the node give the same on codes as on values (whatever the scale)?"""
+    if node.attrs.get("out_scale") is not None:
+        return False
+    return OPS[node.op].on_codes and not (node.op == "pad" and node.attrs.get("value", 0.0) != 0)
+
+
+def has_quantized_weight(graph: Graph, node: Node) -> bool:
+    """Is the node a weighted layer whose weight is a quantized constant?"""
+    weight = graph.constants.get(node.inputs[1]) if node.op in WEIGHTED else None
+    return weight is not None and weight.quantized

@@ -1,0 +1,153 @@
+"""From simulation to integers: ``fake_quantize`` nodes become int8 tensors.
+
+A fake-quantized activation is codes times a scale, so a ``quantize`` node in its place changes
+nothing: every operator takes int8 (see the head of ``graph/ops.py``). What follows only makes it
+fast, and every step keeps each value: quantizers move up through what commutes with them and become
+the ``out_scale`` of the node that makes their input; what needs float32 gets a ``dequantize``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gluonzip.graph import Graph, Node
+from gluonzip.passes.eliminate import bypass
+from gluonzip.passes.fold_constants import fold_constants
+from gluonzip.passes.quantize.absorb import absorb_quantizers
+from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, has_quantized_weight, moves_codes
+
+
+def lower(graph: Graph) -> Graph:
+    """``graph`` with its ``fake_quantize`` nodes turned into integers.
+
+    Weights become int8 Constants; activations become int8 tensors between ``quantize`` nodes and
+    what reads them, requantized by the node that makes them where that is exact. A tensor that
+    float32 readers or several scales need stays float32 too. Outputs of the graph stay float32.
+    Quantizers of activations that are not 8 bits or not per tensor stay simulated. Outputs equal
+    those of the simulation up to the rounding of float32 (at worst a code next to it).
+    """
+    graph = fold_constants(graph)
+    _quantize_activations(graph)
+    _merge_quantizers(graph)
+    _settle_concats(graph)
+    absorb_quantizers(graph)
+    _drop_idle_quantizers(graph)
+    _dequantize_for_floats(graph)
+    graph.prune()
+    return graph
+
+
+# ---------------------------------------------------------------- fake_quantize -> quantize
+def _quantize_activations(graph: Graph) -> None:
+    for node in graph.nodes:
+        scale = _activation_scale(graph, node)
+        if scale is not None:
+            node.op, node.inputs, node.attrs = "quantize", node.inputs[:1], {"scale": scale}
+    _keep_outputs_float(graph)
+
+
+def _activation_scale(graph: Graph, node: Node) -> float | None:
+    """The scale of a fake quantizer that int8 can replace."""
+    if node.op != "fake_quantize" or node.attrs.get("bits", 8) != 8:
+        return None
+    scale = graph.constants.get(node.inputs[1])
+    if scale is None or scale.data.size != 1 or node.inputs[0] in graph.constants:
+        return None
+    value = float(np.float32(scale.data.reshape(())))
+    return value if value > 0 else None
+
+
+def _keep_outputs_float(graph: Graph) -> None:
+    """An output that would be int8 is dequantized at the end, under its own name."""
+    integers = integer_tensors(graph)
+    producers = graph.producers()
+    for name in dict.fromkeys(graph.outputs):
+        if name in integers and name in producers:
+            codes = graph.fresh(f"{name}_codes")
+            producers[name].outputs = [codes if n == name else n for n in producers[name].outputs]
+            for node in graph.nodes:
+                node.inputs = [codes if n == name else n for n in node.inputs]
+            graph.nodes.append(
+                Node("dequantize", graph.fresh(f"{name}_dequantize"), [codes], [name])
+            )
+
+
+def integer_tensors(graph: Graph) -> set[str]:
+    """Names of int8 activations."""
+    names: set[str] = set()
+    for node in graph.nodes:
+        made = node.op == "quantize" or node.attrs.get("out_scale") is not None
+        if made or (moves_codes(node) and node.inputs[0] in names):
+            names.update(node.outputs)
+    return names
+
+
+def _merge_quantizers(graph: Graph) -> None:
+    """Quantizers of one tensor with one scale become one."""
+    first: dict[tuple[str, float], Node] = {}
+    for node in [n for n in graph.nodes if n.op == "quantize"]:
+        kept = first.setdefault((node.inputs[0], node.attrs["scale"]), node)
+        if kept is not node:
+            graph.redirect(node.output, kept.output)
+            graph.nodes.remove(node)
+
+
+# ---------------------------------------------------------------- what is left
+def _settle_concats(graph: Graph) -> None:
+    """A concat of int8 tensors of one scale copies codes; of several, it works on real values."""
+    scales = _scales(graph)
+    for node in graph.nodes:
+        if node.op == "concat" and node.attrs.get("out_scale") is None:
+            found = {scales.get(name) for name in node.inputs}
+            if len(found) == 1 and None not in found:
+                node.attrs["out_scale"] = found.pop()
+                scales[node.output] = node.attrs["out_scale"]
+        if moves_codes(node) and node.inputs[0] in scales:
+            scales[node.output] = scales[node.inputs[0]]
+    _keep_outputs_float(graph)
+
+
+def _scales(graph: Graph) -> dict[str, float]:
+    scales: dict[str, float] = {}
+    for node in graph.nodes:
+        scale = node.attrs["scale"] if node.op == "quantize" else node.attrs.get("out_scale")
+        if scale is None and moves_codes(node):
+            scale = scales.get(node.inputs[0])
+        if scale is not None:
+            scales.update(dict.fromkeys(node.outputs, scale))
+    return scales
+
+
+def _drop_idle_quantizers(graph: Graph) -> None:
+    """quantize of codes that have its very scale."""
+    scales = _scales(graph)
+    for node in [n for n in graph.nodes if n.op == "quantize"]:
+        if scales.get(node.inputs[0]) == node.attrs["scale"]:
+            bypass(graph, node)
+
+
+def _dequantize_for_floats(graph: Graph) -> None:
+    """One ``dequantize`` for each int8 tensor that something without integer arithmetic reads."""
+    integers = integer_tensors(graph)
+    real: dict[str, str] = {}
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        if not takes_integers(graph, node, integers):
+            for name in dict.fromkeys(node.present_inputs()):
+                if name in integers and name not in real:
+                    real[name] = graph.fresh(f"{name}_real")
+                    nodes.append(Node("dequantize", real[name], [name], [real[name]]))
+            node.inputs = [real.get(n, n) if n in integers else n for n in node.inputs]
+        nodes.append(node)
+    graph.nodes = nodes
+
+
+def takes_integers(graph: Graph, node: Node, integers: set[str]) -> bool:
+    """Is the node's arithmetic on int8 inputs defined on codes (not: dequantize, then float32)?"""
+    if has_quantized_weight(graph, node):
+        return node.inputs[0] in integers
+    if node.op == "add":
+        return all(name in integers for name in node.inputs)
+    if node.op in LOOKUPS or node.op in ("concat", "scale_shift"):
+        return node.attrs.get("out_scale") is not None or moves_codes(node)
+    return node.op in ("quantize", "dequantize", *AVERAGES) or moves_codes(node)

@@ -1,0 +1,102 @@
+"""Which activations are quantized, so that a whole network runs in int8."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from gluonzip.errors import PatternError
+from gluonzip.graph import Graph, Node
+from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, WEIGHTED, moves_codes
+
+
+def activation_points(graph: Graph, skip: Collection[str] = ()) -> dict[str, str]:
+    """Tensors that get a quantizer, in the order they are made: name -> leader of its group.
+
+    The members of a group share one scale (all that goes into one concat); most tensors lead a
+    group of their own. Wanted are: inputs and residuals of weighted layers; and, if the output of
+    such a node is wanted, operands of add, inputs of concat, average pooling and element-wise
+    functions. A node that only moves values passes the wish on to its input. Nobody wants the input
+    of the layers named in ``skip``. Meant for graphs after ``optimize``: what is fused needs no
+    quantizer of its own. Raises PatternError when ``skip`` names no node.
+    """
+    check_names(graph, skip)
+    return _Search(graph, skip).points()
+
+
+def check_names(graph: Graph, skip: Collection[str]) -> None:
+    """PatternError when ``skip`` holds what is no node's name."""
+    unknown = sorted(set(skip) - {node.name for node in graph.nodes})
+    if unknown:
+        raise PatternError(f"skip names no node of graph {graph.name!r}: {', '.join(unknown)}")
+
+
+class _Search:
+    """Wishes travel from the outputs to the inputs; groups are a union-find over tensor names."""
+
+    def __init__(self, graph: Graph, skip: Collection[str]) -> None:
+        self.graph = graph
+        self.skip = frozenset(skip)
+        self.producers = graph.producers()
+        self.graph_inputs = {i.name for i in graph.inputs if i.dtype == "float32"}
+        self.wanted: set[str] = set()
+        self.leader: dict[str, str] = {}
+
+    def points(self) -> dict[str, str]:
+        for node in reversed(self.graph.nodes):
+            if node.op in WEIGHTED:
+                self._weighted(node)
+            elif self.wanted.intersection(node.outputs):
+                self._behind(node)
+        made = [i.name for i in self.graph.inputs]
+        made += [name for node in self.graph.nodes for name in node.outputs]
+        chosen = [name for name in made if name in self.wanted and self._holds_values(name)]
+        first: dict[str, str] = {}
+        return {name: first.setdefault(self._find(name), name) for name in chosen}
+
+    def _weighted(self, node: Node) -> None:
+        if node.name not in self.skip and self._is_fixed(node.inputs[1]):
+            self._want(node.inputs[0])
+            if len(node.inputs) > 3:
+                self._want(node.inputs[3])
+
+    def _is_fixed(self, weight: str) -> bool:
+        """A constant, or the fake quantizer of one."""
+        node = self.producers.get(weight)
+        quantized = node is not None and node.op == "fake_quantize"
+        return (node.inputs[0] if quantized else weight) in self.graph.constants
+
+    def _behind(self, node: Node) -> None:
+        """``node``'s output is wanted: what of its inputs?"""
+        if node.op == "relu":
+            return  # its output is where the quantizer stands: half the range of its input
+        if moves_codes(node) or node.op in ("concat", "add", *AVERAGES, *LOOKUPS):
+            for name in node.inputs:
+                self._want(name)
+        if node.op == "scale_shift" and node.inputs[0] not in self.graph_inputs:
+            self._want(node.inputs[0])
+        if node.op == "concat" or self._passes(node):
+            for name in node.inputs:
+                self._join(name, node.output)
+
+    def _want(self, name: str) -> None:
+        if name and name not in self.graph.constants:
+            self.wanted.add(name)
+
+    def _passes(self, node: Node) -> bool:
+        return moves_codes(node) and node.op != "relu"
+
+    def _holds_values(self, name: str) -> bool:
+        """Not the output of a node that only moves or joins: its inputs are quantized already."""
+        node = self.producers.get(name)
+        if node is None:
+            return name in self.graph_inputs
+        moved = node.op == "concat" or self._passes(node)
+        return not (moved and all(n in self.wanted for n in node.inputs))
+
+    def _find(self, name: str) -> str:
+        while (up := self.leader.get(name, name)) != name:
+            name = up
+        return name
+
+    def _join(self, first: str, second: str) -> None:
+        self.leader[self._find(second)] = self._find(first)
