@@ -1,6 +1,6 @@
 """Compressing Gluon networks: the only part of gluonzip that imports MXNet."""
 
-from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401, I001 - first: its error is clear
+from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
 from gluonzip.gluon.distillation import DistillationLoss
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.pruning import Sparsity, prune, sparsity

@@ -44,7 +44,9 @@ class Compressed(HybridBlock):
         masks = {weight: params.pop(mask) for weight, mask in self._masks.items()}
         scale = params.pop(INPUT_SCALE, None)
         for attribute in self._weight_attributes():
-            params[attribute] = self._transform(F, params[attribute], masks.get(attribute))
+            params[attribute] = self._transform(
+                F, attribute, params[attribute], masks.get(attribute)
+            )
         if scale is not None:
             x = self._quantize_input(F, x, scale)
         return super().hybrid_forward(F, x, *args, **params)
@@ -52,11 +54,13 @@ class Compressed(HybridBlock):
     def _weight_attributes(self) -> list[str]:
         return [a for a in self._reg_params if a == "weight" or a.endswith("_weight")]
 
-    def _transform(self, F: Any, weight: Any, mask: Any) -> Any:
+    def _transform(self, F: Any, attribute: str, weight: Any, mask: Any) -> Any:
         if mask is not None:
             weight = weight * mask
         if self._weight_quantization is not None:
-            weight = quantize_weight(F, weight, self._weight_quantization, self._channel_axis)
+            dtype = self._reg_params[attribute].dtype
+            what = self._weight_quantization
+            weight = quantize_weight(F, weight, what, self._channel_axis, dtype)
         return weight
 
     def _quantize_input(self, F: Any, x: Any, scale: Any) -> Any:
@@ -65,7 +69,8 @@ class Compressed(HybridBlock):
                 self._observer(x)
             return x
         self._require_scale()
-        return fake_quantize(F, x, scale, self._activation_quantization.bits, None)
+        dtype = self._reg_params[INPUT_SCALE].dtype
+        return fake_quantize(F, x, scale, self._activation_quantization.bits, dtype=dtype)
 
     def _require_scale(self) -> None:
         if not self.calibrated:
@@ -87,9 +92,8 @@ class Compressed(HybridBlock):
         mask = self._masks.get(attribute)
         with mx.autograd.pause():
             value = parameter.list_data()[0]
-            return self._transform(
-                mx.nd, value, self._reg_params[mask].list_data()[0] if mask else None
-            )
+            mask = self._reg_params[mask].list_data()[0] if mask else None
+            return self._transform(mx.nd, attribute, value, mask)
 
     def _collect_params_with_prefix(self, prefix: str = "") -> dict[str, Parameter]:
         # Some layers rename their parameters here and know nothing of masks and scales.
