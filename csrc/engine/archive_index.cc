@@ -50,8 +50,6 @@ class IndexReader : MsgpackCursor {
   int64_t items_left_ = 0;  // of the tensor's entry being read
 };
 
-std::string quoted(const std::string& name) { return "'" + name + "'"; }
-
 ArchiveIndex IndexReader::read() {
   ArchiveIndex index;
   array("the index", 4);
@@ -373,6 +371,20 @@ MetaEntry IndexReader::meta() {
 }
 
 }  // namespace
+
+std::string quoted(const std::string& name) {
+  static const char* const kHex = "0123456789abcdef";
+  std::string out = "'";
+  for (const char byte : name) {
+    const auto code = static_cast<uint8_t>(byte);
+    if (code >= 0x20 && code != 0x7F) {
+      out += byte;
+    } else {
+      out += {'\\', 'x', kHex[code >> 4], kHex[code & 15]};
+    }
+  }
+  return out + "'";
+}
 
 int64_t Encoding::position_bytes(int64_t elements) const {
   if (positions == Positions::kDense) return 0;

@@ -50,6 +50,9 @@ struct ArchiveIndex {
   MetaEntry meta;  // all zero: none
 };
 
+// A name from a file as messages show it: no control characters reach a terminal.
+std::string quoted(const std::string& name);
+
 int64_t stored_item_bytes(DType dtype);
 int64_t decoded_item_bytes(DType dtype);  // f16 is widened
 

@@ -101,23 +101,23 @@ void check_structure(const Model& model) {
   std::set<std::string> defined, nodes;
   const auto define = [&](const std::string& name, const std::string& what) {
     GLZ_CHECK(defined.insert(name).second, kArchive,
-              what << ": tensor '" << name << "' is defined twice");
+              what << ": tensor " << quoted(name) << " is defined twice");
   };
-  for (const ModelInput& input : model.inputs) define(input.name, "input '" + input.name + "'");
-  for (const auto& [name, tensor] : model.tensors) define(name, "tensor '" + name + "'");
+  for (const ModelInput& input : model.inputs) define(input.name, "input " + quoted(input.name));
+  for (const auto& [name, tensor] : model.tensors) define(name, "tensor " + quoted(name));
   for (const ModelNode& node : model.nodes) {
-    const std::string what = "node '" + node.name + "'";
+    const std::string what = "node " + quoted(node.name);
     GLZ_CHECK(nodes.insert(node.name).second, kArchive, what << ": another node has the same name");
     for (const std::string& name : node.inputs) {
       GLZ_CHECK(name.empty() || defined.count(name), kArchive,
-                what << " reads tensor '" << name << "', which nothing before it defines");
+                what << " reads tensor " << quoted(name) << ", which nothing before it defines");
     }
     GLZ_CHECK(!node.outputs.empty(), kArchive, what << " has no output");
     for (const std::string& name : node.outputs) define(name, what);
   }
   for (const std::string& name : model.outputs) {
     GLZ_CHECK(defined.count(name), kArchive,
-              "output '" << name << "' of the graph is a tensor that nothing defines");
+              "output " << quoted(name) << " of the graph is a tensor that nothing defines");
   }
 }
 
@@ -131,7 +131,7 @@ Model parse(const uint8_t* data, int64_t size) {
 
   Model& model = index.model;
   for (TensorEntry& entry : index.tensors) {
-    const std::string name = entry.tensor.name, what = "tensor '" + name + "'";
+    const std::string name = entry.tensor.name, what = "tensor " + quoted(name);
     const int64_t length = entry.length;
     GLZ_CHECK(!model.tensors.count(name), kArchive, what << ": " << what << " is defined twice");
     check_crc(what, at, length, entry.crc);

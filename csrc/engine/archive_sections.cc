@@ -68,29 +68,35 @@ void place_bitmap(const uint8_t* data, int64_t elements, const T* values, int64_
   }
 }
 
-// Scatters `values` behind their runs of zeros; `out` is zeroed.
-template <typename T>
-void place_gaps(const Encoding& encoding, const uint8_t* data, int64_t elements, const T* values,
-                T* out) {
+std::vector<uint16_t> decode_gaps(const Encoding& encoding, const uint8_t* data) {
   const Coding& coding = encoding.gaps;
   const int64_t bytes = coding.bytes(encoding.symbols, 2);
   check_padding(data, bytes, encoding.symbols * coding.bits);
   BitReader reader(data, bytes, coding.bits);
-  const uint64_t escape = (uint64_t{1} << coding.bits) - 1;
-  int64_t at = 0, placed = 0;
-  for (int64_t i = 0; i < encoding.symbols; ++i) {
-    const uint64_t zeros = reader.next();
-    const bool has_value = zeros != escape;
-    at += static_cast<int64_t>(zeros);
-    GLZ_CHECK(at + has_value <= elements, kArchive,
-              "the gaps run past the tensor's " << elements << " elements");
-    if (!has_value) continue;
-    GLZ_CHECK(placed < encoding.nonzeros, kArchive,
-              "the gaps place more values than the " << encoding.nonzeros << " of the index");
-    out[at++] = values[placed++];
+  std::vector<uint16_t> symbols(static_cast<size_t>(encoding.symbols));
+  for (uint16_t& symbol : symbols) symbol = static_cast<uint16_t>(reader.next());
+  return symbols;
+}
+
+// Scatters `values` behind their runs of zeros; `out` is zeroed.
+template <typename T>
+void place_gaps(const Encoding& encoding, const uint8_t* data, int64_t elements, const T* values,
+                T* out) {
+  const std::vector<uint16_t> symbols = decode_gaps(encoding, data);
+  const auto escape = static_cast<uint16_t>((1 << encoding.gaps.bits) - 1);
+  int64_t placed = 0, end = 0;
+  for (const uint16_t symbol : symbols) {
+    placed += symbol != escape;
+    end += symbol + (symbol != escape);
   }
   GLZ_CHECK(placed == encoding.nonzeros, kArchive,
             "the gaps place " << placed << " values, the index says " << encoding.nonzeros);
+  GLZ_CHECK(end <= elements, kArchive,
+            "the gaps run past the tensor's " << elements << " elements");
+  for (const uint16_t symbol : symbols) {
+    out += symbol;
+    if (symbol != escape) *out++ = *values++;
+  }
 }
 
 // T: an integer of the stored item's size.

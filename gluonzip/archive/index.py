@@ -130,12 +130,18 @@ def _node(node: Node, ids: dict[str, int]) -> list[Any]:
     return [ids[node.op], ids[node.name], inputs, [ids[name] for name in node.outputs], attrs]
 
 
+_SCALES = ("scale", "out_scale")
+
+
 def _stored_attrs(node: Node) -> dict[str, Any]:
-    """Attributes that differ from the op table's defaults, as plain Python values."""
+    """Attributes that differ from the op table's defaults, as plain Python values.
+
+    Scales count as float32 (see the op table), so four bytes are enough.
+    """
     defaults = OPS[node.op].attrs if node.op in OPS else {}
     out = {}
     for key, value in node.attrs.items():
-        plain = _plain(value)
+        plain = _plain(np.float32(value) if key in _SCALES and value is not None else value)
         default = _plain(defaults.get(key))
         if (
             key in defaults
@@ -244,6 +250,7 @@ class _IndexReader(Cursor):
             return self._charge(value.encode())
         if kind != "int":
             raise self.fail(f"{what} must be a name (a string or its number)")
+        value = self._int64(value, what)
         if -len(WORDS) <= value < 0:
             return self._charge(WORDS[-1 - value].encode())
         if not 0 <= value < len(self.strings):

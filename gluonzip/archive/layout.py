@@ -19,13 +19,13 @@ HEADER_BYTES = 32
 
 # Words that need no place in a file's own strings: word i is written as the integer -1 - i.
 # Part of the format: never reorder, never append within a version.
-WORDS: list[str] = (
+WORDS: list[str] = (  # noqa: SIM905
     "f32 s8 s32 f16 raw packed bitmap gap rans codebook "
     "conv2d dense max_pool avg_pool global_avg_pool relu add flatten quantize dequantize "
     "kernel stride pad groups act out_scale scale clip act_max softmax data concat "
     "dilation batch_norm identity eps axis leaky_relu act_slope act_min sigmoid scale_shift "
     "ceil_mode count_pad begin end value bits fake_quantize embedding upsample conv_transpose2d"
-).split()  # noqa: SIM905
+).split()
 
 DTYPES = {
     "f32": np.dtype("<f4"),
@@ -113,4 +113,4 @@ def _what_it_is(data: bytes) -> str:
     for start, name in known:
         if data.startswith(start):
             return name
-    return f"it starts with {data[:8].hex(' ')}, not with {MAGIC.hex(' ')}"
+    return f"it does not start with {MAGIC.hex(' ')}"

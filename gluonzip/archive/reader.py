@@ -58,7 +58,7 @@ def _parse(data: bytes) -> tuple[Graph, ArchiveInfo]:
     if zlib.crc32(packed) != crc:
         raise ArchiveError("index: the checksum does not match: the file is corrupted")
     index = unpack_index(packed)
-    _check_sizes(index, len(data), len(data) - begin)
+    check_sizes(index, len(data), len(data) - begin)
     graph = index.graph
     for entry in index.tensors:
         if entry.name in graph.constants:
@@ -72,7 +72,7 @@ def _parse(data: bytes) -> tuple[Graph, ArchiveInfo]:
     return graph, describe(index, length, nonzeros)
 
 
-def _check_sizes(index: Index, file_bytes: int, left: int) -> None:
+def check_sizes(index: Index, file_bytes: int, left: int) -> None:
     """The sections fill the file exactly, and decode to no more than is reasonable."""
     total = sum(entry.length for entry in index.tensors)
     total += index.meta.length if index.meta else 0

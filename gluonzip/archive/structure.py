@@ -1,4 +1,4 @@
-"""What holds for every graph in an archive; the writer and both readers check the same."""
+"""What holds for every graph in an archive; the C++ reader checks the same, the engine the rest."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,20 @@ import numpy as np
 
 from gluonzip.archive import layout
 from gluonzip.archive.encodings import encode
-from gluonzip.archive.index import Index, MetaEntry, TensorEntry, pack_index
+from gluonzip.archive.index import Index, MetaEntry, TensorEntry, pack_index, unpack_index
 from gluonzip.archive.info import ArchiveInfo
-from gluonzip.archive.reader import describe
-from gluonzip.archive.structure import check_structure
+from gluonzip.archive.reader import check_sizes, describe
 from gluonzip.errors import ArchiveError
 from gluonzip.graph.ir import Constant, Graph
-from gluonzip.spec import max_code
+from gluonzip.graph.validate import validate
 
 
 def write(path: str | os.PathLike, graph: Graph, meta: dict[str, Any] | None = None) -> ArchiveInfo:
     """Write ``graph`` to ``path``; the file appears complete or, after an error, not at all.
 
     ``meta``: JSON-able facts that go with it, on top of ``graph.meta``. The same graph and meta
-    give the same bytes. ArchiveError when the path cannot be written or the graph holds what an
-    archive cannot.
+    give the same bytes. GraphError when the graph is malformed, ArchiveError when the path cannot
+    be written or the graph holds what an archive cannot.
     """
     data, info = _build(graph, meta)
     _replace_file(Path(path), data)
@@ -41,7 +41,7 @@ def to_bytes(graph: Graph, meta: dict[str, Any] | None = None) -> bytes:
 
 
 def _build(graph: Graph, meta: dict[str, Any] | None) -> tuple[bytes, ArchiveInfo]:
-    check_structure(graph)
+    validate(graph)
     sections = []
     index = Index(graph)
     for name, constant in graph.constants.items():
@@ -54,7 +54,8 @@ def _build(graph: Graph, meta: dict[str, Any] | None) -> tuple[bytes, ArchiveInf
         sections.append(section)
     packed = pack_index(index)
     data = b"".join([layout.pack_header(packed), packed, *sections])
-    _check_limits(graph, len(data))
+    # The reader's own checks hold the writer to the limits of the format.
+    check_sizes(unpack_index(packed), len(data), sum(map(len, sections)))
     nonzeros = [int(np.count_nonzero(c.data)) for c in graph.constants.values()]
     return data, describe(index, len(packed), nonzeros)
 
@@ -69,49 +70,13 @@ def _tensor(name: str, constant: Constant) -> tuple[TensorEntry, bytes]:
             f"{', '.join(str(d) for d in layout.DTYPES.values())}"
         )
     data = data.astype(dtype, copy=False)
-    if data.size > layout.MAX_ELEMENTS or data.ndim > layout.MAX_AXES:
-        raise ArchiveError(f"tensor {name!r}: shape {data.shape} is past the limits of the format")
-    scale, axis = None, 0
-    if constant.quantized:
-        scale, axis = _check_quantized(name, constant)
     encoding, section = encode(data)
-    entry = TensorEntry(
-        name, data.shape, dtype, encoding, len(section), zlib.crc32(section), scale, axis,
-        constant.bits if scale is not None else 8,
-    )  # fmt: skip
+    entry = TensorEntry(name, data.shape, dtype, encoding, len(section), zlib.crc32(section))
+    if constant.quantized:
+        axis = constant.axis % data.ndim if data.ndim else 0
+        scale = np.asarray(constant.scale, np.float32)
+        entry = replace(entry, scale=scale, axis=axis, bits=constant.bits)
     return entry, section
-
-
-def _check_quantized(name: str, constant: Constant) -> tuple[np.ndarray, int]:
-    """(scale as float32, axis as a non-negative integer) of a quantized constant."""
-    data = constant.data
-    if data.dtype != np.int8:
-        raise ArchiveError(f"tensor {name!r}: quantized codes must be int8, not {data.dtype}")
-    limit = max_code(constant.bits)
-    if data.size and max(-int(data.min()), int(data.max())) > limit:
-        raise ArchiveError(
-            f"tensor {name!r}: codes from {data.min()} to {data.max()} are not {constant.bits}-bit "
-            f"([-{limit}, {limit}])"
-        )
-    scale = np.asarray(constant.scale, np.float32)
-    if not np.isfinite(scale).all():
-        raise ArchiveError(f"tensor {name!r}: its scale is not finite")
-    axis = constant.axis % data.ndim if data.ndim else 0
-    if scale.shape not in [(), data.shape[axis : axis + 1]]:
-        raise ArchiveError(
-            f"tensor {name!r}: a scale of shape {scale.shape} fits neither the tensor nor axis "
-            f"{axis} of {data.shape}"
-        )
-    return scale, axis
-
-
-def _check_limits(graph: Graph, file_bytes: int) -> None:
-    decoded = sum(layout.decoded_bytes(c.data.dtype, c.data.size) for c in graph.constants.values())
-    if decoded > layout.max_decoded_bytes(file_bytes):
-        raise ArchiveError(
-            f"graph {graph.name!r}: {decoded} bytes of tensors would pack into {file_bytes}, which "
-            "every reader would take for a decompression bomb; drop all-zero layers first"
-        )
 
 
 # ---------------------------------------------------------------- meta

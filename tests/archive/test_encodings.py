@@ -1,0 +1,92 @@
+"""Each encoding gives back what it was given, and the smallest is chosen."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gluonzip.archive import bits, encodings
+from gluonzip.archive.encodings import Coding, Encoding
+
+
+def assert_round_trip(data: np.ndarray) -> Encoding:
+    encoding, section = encodings.encode(data)
+    assert len(section) == sum(encoding.parts(data.size, data.itemsize))
+    back = encodings.decode(encoding, data.dtype, data.size, section)
+    assert back.dtype == data.dtype
+    assert back.tobytes() == data.tobytes()
+    return encoding
+
+
+@given(st.integers(1, 32), st.integers(0, 70), st.integers(0, 2**32 - 1))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_packed_bits(width, count, seed):
+    values = np.random.default_rng(seed).integers(-(2 ** (width - 1)), 2 ** (width - 1), count)
+    packed = bits.pack_bits(values, width)
+    assert len(packed) == bits.packed_bytes(count, width)
+    assert np.array_equal(bits.unpack_bits(packed, count, width, signed=True), values)
+    # Least significant bit first: the stream is one big little-endian number.
+    number = sum((int(v) % 2**width) << (i * width) for i, v in enumerate(values))
+    assert int.from_bytes(packed, "little") == number
+
+
+def test_packed_bits_over_several_chunks(monkeypatch):
+    monkeypatch.setattr(bits, "_CHUNK", 8)
+    values = np.arange(-50, 51)
+    packed = bits.pack_bits(values, 7)
+    assert np.array_equal(bits.unpack_bits(packed, values.size, 7, signed=True), values)
+
+
+@pytest.mark.parametrize(
+    ("values", "width"),
+    [([0], 1), ([-1], 1), ([1], 2), ([-2, 1], 2), ([127], 8), ([-128], 8), ([2**31 - 1], 32)],
+)
+def test_signed_bits(values, width):
+    assert bits.signed_bits(np.array(values)) == width
+
+
+@given(
+    st.sampled_from(["int8", "int32", "float32", "float16"]),
+    st.lists(st.integers(0, 9), max_size=4),
+    st.floats(0, 1),
+    st.integers(1, 127),
+    st.integers(0, 2**32 - 1),
+)
+@settings(derandomize=True, deadline=None, max_examples=150)
+def test_any_tensor(dtype, shape, density, largest, seed):
+    rng = np.random.default_rng(seed)
+    data = rng.integers(-largest, largest + 1, shape) * (rng.random(shape) < density)
+    assert_round_trip(data.astype(dtype).ravel())
+
+
+@pytest.mark.parametrize(
+    ("density", "positions"), [(0.0, "gap"), (0.01, "gap"), (0.4, "bitmap"), (1.0, "dense")]
+)
+def test_the_smallest_is_chosen(density, positions):
+    rng = np.random.default_rng(0)
+    data = rng.integers(1, 8, 4000) * (rng.random(4000) < density)
+    assert assert_round_trip(data.astype(np.int8)).positions == positions
+
+
+def test_an_all_zero_tensor_takes_no_bytes():
+    encoding, section = encodings.encode(np.zeros(100_000, np.float32))
+    assert section == b""
+    assert encoding.nonzeros == 0
+
+
+def test_negative_zero_and_nan_survive():
+    data = np.zeros(1000, np.float32)
+    data[[3, 500, 999]] = [-0.0, np.nan, -np.inf]
+    assert assert_round_trip(data).positions == "gap"
+
+
+def test_gap_symbols_escape_long_runs():
+    # With 2 bits 3 means "three zeros, no value yet".
+    assert encodings.gap_symbols(np.array([0, 2, 3, 7]), 2).tolist() == [0, 2, 3, 0, 3, 3, 1]
+
+
+def test_words_name_what_is_stored():
+    encoding = Encoding("gap", Coding("packed", 5), 7, 9, Coding("packed", 4))
+    assert encoding.words() == ["gap", 9, 7, "packed", 4, "packed", 5]
+    assert encoding.parts(100, 1) == (5, 5)
+    assert str(encoding) == "gap 4-bit + 5-bit"
