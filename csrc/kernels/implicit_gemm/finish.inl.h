@@ -1,65 +1,111 @@
 // Part of implicit_gemm.inl.h: epilogue.h, on accumulators in registers.
 
-template <int V>
-GLZ_INLINE void load_residual(const Epilogue& e, int64_t row, int64_t channel, int64_t count,
-                              Simd::F (&x)[V]) {
-  const int64_t at = row * e.residual_stride + channel;
-  const float* f = static_cast<const float*>(e.residual) + at;
-  const uint8_t* u = static_cast<const uint8_t*>(e.residual) + at;
-  const bool codes = e.residual_type == ElementType::kU8;
-  for (int v = 0; v < V; ++v) {
-    const int64_t at_v = int64_t{v} * Simd::kLanes, valid = count - at_v;
-    if (valid >= Simd::kLanes) {
-      x[v] = codes ? Simd::load_codes(u + at_v) : Simd::load(f + at_v);
-    } else {
-      x[v] = codes ? Simd::load_codes(u + at_v, valid) : Simd::load(f + at_v, valid);
+// An epilogue and what follows from it for a whole run.
+struct Finish {
+  Epilogue e;
+  bool common;  // what finish_common computes; the rest is up to finish_any
+  float minus_128_factors;
+
+  explicit Finish(const Epilogue& epilogue) : e(epilogue) {
+    constexpr ElementType kSame = Kernel::kInteger ? ElementType::kU8 : ElementType::kF32;
+    common = e.output_type == kSame && !e.leaky &&
+             (e.residual == nullptr || e.residual_type == kSame) &&
+             (Kernel::kInteger || (e.multiplier == nullptr && e.bias != nullptr));
+    minus_128_factors = -128.0f * e.residual_multiplier;
+    if (e.output_type != ElementType::kU8) return;
+    // Two clamps in a row are one: the activation's, then the code's.
+    e.lo = e.lo < -127.0f ? -127.0f : (e.lo > 127.0f ? 127.0f : e.lo);
+    e.hi = e.hi < -127.0f ? -127.0f : (e.hi > 127.0f ? 127.0f : e.hi);
+  }
+};
+
+// An activation between layers: full vectors; output and residual of the input's type; no leaky.
+// Rounding is monotonic, so that codes are raised to the lower bound when already packed.
+template <bool kResidual, int R, int V>
+GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
+                              int64_t channel) {
+  const Epilogue& e = f.e;
+  const float *multiplier = e.multiplier + channel, *bias = e.bias + channel;
+  const Simd::F lo = Simd::set(e.lo), hi = Simd::set(e.hi);
+  const Simd::F factor = Simd::set(e.residual_multiplier), offset = Simd::set(f.minus_128_factors);
+  const Simd::I lowest = Simd::lowest_code(e.lo);
+  using Element = Kernel::Input;
+  Element* out = static_cast<Element*>(e.output) + row * e.output_stride + channel;
+  const Element* residual =
+      static_cast<const Element*>(e.residual) + row * e.residual_stride + channel;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r, out += e.output_stride, residual += e.residual_stride) {
+    Simd::F y[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      constexpr int kLanes = Simd::kLanes;
+      y[v] = Simd::to_float(acc[r][v]);
+      if constexpr (Kernel::kInteger) y[v] = Simd::mul(y[v], Simd::load(multiplier + v * kLanes));
+      y[v] = Simd::add(y[v], Simd::load(bias + v * kLanes));
+      if constexpr (kResidual) {
+        y[v] = Simd::add(y[v], Simd::scaled(residual + v * kLanes, factor, offset));
+      }
+      y[v] = Simd::at_most(hi, y[v]);
+      if constexpr (!Kernel::kInteger) Simd::store(out + v * kLanes, Simd::at_least(lo, y[v]));
     }
+    if constexpr (Kernel::kInteger) Simd::store_codes(out, y, lowest);
   }
 }
 
-template <typename T, typename X, int V>
-GLZ_INLINE void store_row(T* to, const X (&x)[V], int64_t count) {
-  for (int v = 0; v < V; ++v) {
-    const int64_t at_v = int64_t{v} * Simd::kLanes, valid = count - at_v;
-    if (valid >= Simd::kLanes) {
-      Simd::store(to + at_v, x[v]);
-    } else {
-      Simd::store(to + at_v, x[v], valid);
-    }
-  }
-}
-
-// One output row's accumulators. For output u8, e.lo and e.hi are already within [-127, 127].
-template <int V>
-GLZ_INLINE void finish_row(const Epilogue& e, const Kernel::Acc (&acc)[V], int64_t row,
-                           int64_t channel, int64_t count) {
+// `n` lanes of one row, with every case that there is.
+template <typename Acc>
+GLZ_INLINE void finish_vector(const Finish& f, Acc acc, int64_t row, int64_t channel, int64_t n) {
+  const Epilogue& e = f.e;
   const int64_t at = row * e.output_stride + channel;
   if constexpr (Kernel::kInteger) {
     if (e.output_type == ElementType::kS32) {
-      return store_row(static_cast<int32_t*>(e.output) + at, acc, count);
+      return Simd::store(static_cast<int32_t*>(e.output) + at, acc, n);
     }
   }
-  Simd::F y[V];
-  for (int v = 0; v < V; ++v) {
-    const int64_t at_v = channel + int64_t{v} * Simd::kLanes;
-    y[v] = Simd::to_float(acc[v]);
-    if (Kernel::kInteger || e.multiplier != nullptr)
-      y[v] = Simd::mul(y[v], Simd::load(e.multiplier + at_v));
-    if (Kernel::kInteger || e.bias != nullptr) y[v] = Simd::add(y[v], Simd::load(e.bias + at_v));
-  }
+  Simd::F y = Simd::to_float(acc);
+  if (e.multiplier != nullptr) y = Simd::mul(y, Simd::load(e.multiplier + channel));
+  if (e.bias != nullptr) y = Simd::add(y, Simd::load(e.bias + channel));
   if (e.residual != nullptr) {
-    Simd::F x[V];
-    load_residual(e, row, channel, count, x);
+    const int64_t from = row * e.residual_stride + channel;
     const Simd::F factor = Simd::set(e.residual_multiplier);
-    for (int v = 0; v < V; ++v) y[v] = Simd::add(y[v], Simd::mul(x[v], factor));
+    const Simd::F offset = Simd::set(f.minus_128_factors);
+    const Simd::F x =
+        e.residual_type == ElementType::kU8
+            ? Simd::scaled(static_cast<const uint8_t*>(e.residual) + from, factor, offset, n)
+            : Simd::scaled(static_cast<const float*>(e.residual) + from, factor, offset, n);
+    y = Simd::add(y, x);
   }
-  if (e.leaky) {
-    for (int v = 0; v < V; ++v) y[v] = Simd::leaky(y[v], Simd::set(e.slope));
-  }
-  for (int v = 0; v < V; ++v) y[v] = Simd::clamp(y[v], Simd::set(e.lo), Simd::set(e.hi));
+  if (e.leaky) y = Simd::leaky(y, Simd::set(e.slope));
+  y = Simd::at_most(Simd::set(e.hi), y);
   if (e.output_type == ElementType::kU8) {
-    Simd::store_codes(static_cast<uint8_t*>(e.output) + at, y, count);
+    Simd::store_codes(static_cast<uint8_t*>(e.output) + at, y, Simd::lowest_code(e.lo), n);
   } else {
-    store_row(static_cast<float*>(e.output) + at, y, count);
+    Simd::store(static_cast<float*>(e.output) + at, Simd::at_least(Simd::set(e.lo), y), n);
   }
+}
+
+// `acc` is [rows][vecs]; `count` channels are valid.
+__attribute__((noinline)) void finish_any(const Finish& f, const Kernel::Acc* acc, int64_t rows,
+                                          int64_t row, int64_t channel, int64_t count) {
+  for (const int64_t end = row + rows; row < end; ++row) {
+    for (int64_t at = 0; at < count; at += Simd::kLanes) {
+      finish_vector(f, *acc++, row, channel + at, least(Simd::kLanes, count - at));
+    }
+  }
+}
+
+template <int R, int V>
+GLZ_INLINE void finish_tile(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
+                            int64_t channel, int64_t count) {
+  if (f.common && count == V * Simd::kLanes) {
+    if (f.e.residual == nullptr) return finish_common<false, R, V>(f, acc, row, channel);
+    return finish_common<true, R, V>(f, acc, row, channel);
+  }
+  Kernel::Acc copy[R * V];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) copy[r * V + v] = acc[r][v];
+  }
+  finish_any(f, copy, R, row, channel, count);
 }

@@ -1,14 +1,20 @@
 // Part of implicit_gemm.inl.h: blocks of rows, panels within a block, slices of depth, tiles.
 
+// Short runs in a staged source: one list of all words has less overhead than a loop for each run.
+GLZ_INLINE bool lists_words(const Plan& plan) {
+  return plan.source == Source::kStagedImages && plan.words < 16 && plan.depth() <= 1024;
+}
+
 struct Workspace {
-  int64_t stage, zeros, partial, rows, total;  // offsets in bytes
+  int64_t stage, zeros, offsets, partial, rows, total;  // offsets in bytes
 };
 
 GLZ_INLINE Workspace make_workspace(const ConvGeometry& g, const Plan& plan,
                                     const Blocking& blocking) {
   Workspace w = {};
   w.zeros = w.stage + aligned(blocking.stage_rows * staged_row_bytes(g, plan) + 64);
-  w.partial = w.zeros + (plan.source == Source::kDirect ? aligned(4 * plan.words) : 0);
+  w.offsets = w.zeros + (plan.source == Source::kDirect ? aligned(4 * plan.words) : 0);
+  w.partial = w.offsets + (lists_words(plan) ? aligned(8 * plan.depth()) : 0);
   w.rows = w.partial + blocking.rows * Kernel::kVecs * static_cast<int64_t>(sizeof(Kernel::Acc));
   w.total = w.rows + aligned(blocking.rows * static_cast<int64_t>(sizeof(Row)));
   return w;
@@ -19,31 +25,63 @@ size_t workspace_bytes(const ConvGeometry& g) {
   return static_cast<size_t>(make_workspace(g, plan, make_blocking(g, plan)).total);
 }
 
-// Rows [begin, end) of a source that holds whole images.
-void locate_image_rows(const ConvGeometry& g, const View& view, bool staged, int64_t begin,
-                       int64_t end, Row* rows) {
-  int64_t ow = begin % g.ow, oh = begin / g.ow % g.oh, image = begin / g.ow / g.oh;
-  const int64_t top = staged ? 0 : g.pad_top, left = staged ? 0 : g.pad_left;
-  const int64_t reach_h = (g.kh - 1) * g.dh, reach_w = (g.kw - 1) * g.dw;
-  for (int64_t r = begin; r < end; ++r, ++rows) {
-    const int64_t ih = oh * g.sh - top, iw = ow * g.sw - left;
-    const int64_t row = image * view.image_rows + ih - view.first_row;
-    rows->first_tap = view.base + (row * view.row_pitch + iw * view.pixel_pitch);
+// `count` pixels of one output image row, from column `ow` on.
+GLZ_INLINE void locate_columns(const ConvGeometry& g, const View& view, bool staged, int64_t image,
+                               int64_t oh, int64_t ow, int64_t count, Row* rows) {
+  const int64_t ih = oh * g.sh - (staged ? 0 : g.pad_top);
+  const int64_t row = image * view.image_rows + ih - view.first_row;
+  const bool row_inside = staged || (ih >= 0 && ih + (g.kh - 1) * g.dh < g.h);
+  int64_t iw = ow * g.sw - (staged ? 0 : g.pad_left);
+  // The columns from which every tap is inside: [0, safe).
+  const int64_t safe = row_inside ? (staged ? INT32_MAX : most(0, g.w - (g.kw - 1) * g.dw)) : 0;
+  const char* tap = view.base + (row * view.row_pitch + iw * view.pixel_pitch);
+  for (const Row* end = rows + count; rows < end; ++rows) {
+    rows->first_tap = tap;
     rows->ih = static_cast<int32_t>(ih);
     rows->iw = static_cast<int32_t>(iw);
-    rows->inside = staged || (ih >= 0 && iw >= 0 && ih + reach_h < g.h && iw + reach_w < g.w);
-    if (++ow < g.ow) continue;
-    ow = 0;
-    if (++oh < g.oh) continue;
-    oh = 0;
-    ++image;
+    rows->inside = static_cast<uint64_t>(iw) < static_cast<uint64_t>(safe);
+    tap += g.sw * view.pixel_pitch;
+    iw += g.sw;
   }
 }
 
-// Fills `rows`, staging the input first if the plan says so. Sets the job's tap steps.
-void locate_block(const ConvGeometry& g, const Input* input, int64_t begin, int64_t end,
-                  char* stage, Job* job, Row* rows) {
+// Rows [begin, end) of a source that holds whole images.
+void locate_image_rows(const ConvGeometry& g, const View& view, bool staged, int64_t begin,
+                       int64_t end, Row* rows) {
+  while (begin < end) {
+    const int64_t ow = begin % g.ow, oh = begin / g.ow % g.oh, image = begin / g.ow / g.oh;
+    const int64_t count = least(g.ow - ow, end - begin);
+    locate_columns(g, view, staged, image, oh, ow, count, rows);
+    rows += count;
+    begin += count;
+  }
+}
+
+// The bytes between taps, and the list of words.
+void locate_taps(Job* job) {
+  const ConvGeometry& g = *job->geometry;
   const Plan& plan = job->plan;
+  const bool direct = plan.source == Source::kDirect;
+  const int64_t pixel = g.stride_c * static_cast<int64_t>(sizeof(Input));
+  job->row_step = g.dh * (direct ? g.w * pixel : staged_row_bytes(g, plan));
+  job->column_step = g.dw * (direct ? pixel : staged_pixel_bytes(g));
+  if (!lists_words(plan)) {
+    job->offsets = nullptr;
+    return;
+  }
+  int64_t* to = job->offsets;
+  for (int64_t i = 0; i < plan.runs_h; ++i) {
+    for (int64_t j = 0; j < plan.runs_w; ++j) {
+      for (int64_t k = 0; k < plan.words; ++k) {
+        *to++ = i * job->row_step + j * job->column_step + 4 * k;
+      }
+    }
+  }
+}
+
+// Fills `rows`, staging the input first if the plan says so.
+void locate_block(const ConvGeometry& g, const Plan& plan, const Input* input, int64_t begin,
+                  int64_t end, char* stage, Row* rows) {
   if (plan.source == Source::kStagedPixels) {
     stage_one_tap(g, plan, input, begin, end, stage);
     const int64_t pitch = staged_row_bytes(g, plan);
@@ -54,8 +92,6 @@ void locate_block(const ConvGeometry& g, const Input* input, int64_t begin, int6
   const View view = plan.source == Source::kDirect
                         ? View{reinterpret_cast<const char*>(input), g.h, 0, g.w * pixel, pixel}
                         : stage_images(g, plan, input, begin, end, stage);
-  job->row_step = g.dh * view.row_pitch;
-  job->column_step = g.dw * view.pixel_pitch;
   locate_image_rows(g, view, plan.source != Source::kDirect, begin, end, rows);
 }
 
@@ -63,13 +99,11 @@ void locate_block(const ConvGeometry& g, const Input* input, int64_t begin, int6
 void run_slice(const Job& job, const Slice& slice, const Row* rows, int64_t begin, int64_t end) {
   const int64_t vecs = parts(slice.channels, Simd::kLanes), count = end - begin;
   const int64_t tiles = parts(count, Kernel::kRows), height = count / tiles, taller = count % tiles;
-  const Tile high = choose_tile<Kernel::kRows, Kernel::kVecs>(height + 1, vecs);
-  const Tile low = choose_tile<Kernel::kRows, Kernel::kVecs>(height, vecs);
-  int64_t at = 0;
-  for (int64_t t = 0; t < tiles; ++t) {
-    (t < taller ? high : low)(job, slice, rows + at, begin + at, at);
-    at += height + (t < taller);
-  }
+  const Tiles high = choose_tiles<Kernel::kRows, Kernel::kVecs>(height + 1, vecs);
+  const Tiles low = choose_tiles<Kernel::kRows, Kernel::kVecs>(height, vecs);
+  if (taller > 0) high(job, slice, rows, begin, 0, taller);
+  const int64_t at = taller * (height + 1);
+  low(job, slice, rows, begin + at, at, tiles - taller);
 }
 
 // One panel: its depth in slices that stay in the L2 cache while the rows of the block pass by.
@@ -107,17 +141,13 @@ void run(const Args& args, int64_t row_begin, int64_t row_end, int64_t panel_beg
   Row* rows = reinterpret_cast<Row*>(workspace + at.rows);
   Job job = {&g,
              plan,
-             args.epilogue,
+             Finish(args.epilogue),
              0,
              0,
              workspace + at.zeros,
+             reinterpret_cast<int64_t*>(workspace + at.offsets),
              reinterpret_cast<Kernel::Acc*>(workspace + at.partial)};
-  if (job.epilogue.output_type == ElementType::kU8) {
-    // Two clamps in a row are one: the activation's, then the code's.
-    Epilogue& e = job.epilogue;
-    e.lo = e.lo < -127.0f ? -127.0f : (e.lo > 127.0f ? 127.0f : e.lo);
-    e.hi = e.hi < -127.0f ? -127.0f : (e.hi > 127.0f ? 127.0f : e.hi);
-  }
+  locate_taps(&job);
   if (plan.source == Source::kDirect)
     memset(workspace + at.zeros, Kernel::kPadByte, 4 * plan.words);
   const int64_t full_panel = panel_bytes(plan, Kernel::kVecs);
@@ -125,7 +155,7 @@ void run(const Args& args, int64_t row_begin, int64_t row_end, int64_t panel_beg
     end = least(row_end, begin + blocking.rows);
     if (plan.source == Source::kStagedImages)
       end = least(row_end, begin / g.ow * g.ow + blocking.rows);
-    locate_block(g, args.input, begin, end, workspace + at.stage, &job, rows);
+    locate_block(g, plan, args.input, begin, end, workspace + at.stage, rows);
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const char* packed = static_cast<const char*>(args.packed) + panel * full_panel;
       Slice slice = {};

@@ -13,8 +13,9 @@ struct Simd {
   static F set(float x) { return _mm256_set1_ps(x); }
   static F add(F a, F b) { return _mm256_add_ps(a, b); }
   static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
-  // NaN passes: of two operands, the second is returned.
-  static F clamp(F x, F lo, F hi) { return _mm256_min_ps(hi, _mm256_max_ps(lo, x)); }
+  // NaN passes: the second operand is returned.
+  static F at_least(F lo, F x) { return _mm256_max_ps(lo, x); }
+  static F at_most(F hi, F x) { return _mm256_min_ps(hi, x); }
   static F leaky(F x, F slope) {
     const F negative = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ);
     return _mm256_blendv_ps(x, _mm256_mul_ps(x, slope), negative);
@@ -24,40 +25,51 @@ struct Simd {
 
   static F load(const float* p) { return _mm256_loadu_ps(p); }
   static F load(const float* p, int64_t n) { return _mm256_maskload_ps(p, first(n)); }
-  static F load_codes(const uint8_t* p) { return codes(_mm_loadl_epi64((const __m128i*)p)); }
-  static F load_codes(const uint8_t* p, int64_t n) {
-    uint8_t bytes[8] = {};
-    memcpy(bytes, p, static_cast<size_t>(n));
-    return load_codes(bytes);
-  }
-
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
   static void store(float* p, F x, int64_t n) { _mm256_maskstore_ps(p, first(n), x); }
   static void store(int32_t* p, I x) { _mm256_storeu_si256((I*)p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm256_maskstore_epi32(p, first(n), x); }
 
-  // y is within [-127, 127], or NaN, which becomes -127; n bytes are written.
+  // Rounds y, which is at most 127 or NaN, raises it to `lo`, and writes V full vectors of codes.
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], int64_t n) {
-    static_assert(V <= 2, "one 16-byte store");
-    const I mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(y[0]), _mm256_cvtps_epi32(y[V - 1]));
-    const I pairs = _mm256_permute4x64_epi64(mixed, 0xd8);
-    const __m128i signed_bytes =
-        _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    const __m128i codes = _mm_max_epi8(signed_bytes, _mm_set1_epi8(-127));
-    const __m128i bytes = _mm_xor_si128(codes, _mm_set1_epi8(-128));
-    if (n == 16) {
+  static void store_codes(uint8_t* p, const F (&y)[V], I lo) {
+    static_assert(V <= 2, "at most 16 codes");
+    const __m128i bytes = biased(y[0], y[V - 1], lo);
+    if (V == 2) {
       _mm_storeu_si128((__m128i*)p, bytes);
     } else {
-      alignas(16) uint8_t buffer[16];
-      _mm_store_si128((__m128i*)buffer, bytes);
-      memcpy(p, buffer, static_cast<size_t>(n));
+      _mm_storel_epi64((__m128i*)p, bytes);
     }
+  }
+  static void store_codes(uint8_t* p, F y, I lo, int64_t n) {
+    alignas(16) uint8_t buffer[16];
+    _mm_store_si128((__m128i*)buffer, biased(y, y, lo));
+    memcpy(p, buffer, static_cast<size_t>(n));
+  }
+  static I lowest_code(float lo) {
+    return _mm256_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(lo))));
+  }
+  // A residual's value * factor.
+  static F scaled(const float* p, F factor, F) { return mul(load(p), factor); }
+  static F scaled(const float* p, F factor, F, int64_t n) { return mul(load(p, n), factor); }
+  // float(code) * factor, in one rounding as the factor times 128 is exact.
+  static F scaled(const uint8_t* p, F factor, F minus_128_factors) {
+    const I wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p));
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), factor, minus_128_factors);
+  }
+  static F scaled(const uint8_t* p, F factor, F minus_128_factors, int64_t n) {
+    uint8_t bytes[8] = {};
+    memcpy(bytes, p, static_cast<size_t>(n));
+    return scaled(bytes, factor, minus_128_factors);
   }
 
  private:
-  static F codes(__m128i bytes) {
-    return _mm256_cvtepi32_ps(
-        _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(128)));
+  static __m128i biased(F a, F b, I lo) {
+    const I mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
+    const I pairs = _mm256_permute4x64_epi64(mixed, 0xd8);
+    const __m128i signed_bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+    const __m128i codes = _mm_max_epi8(signed_bytes, _mm256_castsi256_si128(lo));
+    return _mm_xor_si128(codes, _mm_set1_epi8(-128));
   }
 };

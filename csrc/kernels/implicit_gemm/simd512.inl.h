@@ -14,8 +14,9 @@ struct Simd {
   static F set(float x) { return _mm512_set1_ps(x); }
   static F add(F a, F b) { return _mm512_add_ps(a, b); }
   static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
-  // NaN passes: of two operands, the second is returned.
-  static F clamp(F x, F lo, F hi) { return _mm512_min_ps(hi, _mm512_max_ps(lo, x)); }
+  // NaN passes: the second operand is returned.
+  static F at_least(F lo, F x) { return _mm512_max_ps(lo, x); }
+  static F at_most(F hi, F x) { return _mm512_min_ps(hi, x); }
   static F leaky(F x, F slope) {
     const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
     return _mm512_mask_mul_ps(x, negative, x, slope);
@@ -25,38 +26,48 @@ struct Simd {
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static F load(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
-  static F load_codes(const uint8_t* p) { return codes(_mm_loadu_si128((const __m128i*)p)); }
-  static F load_codes(const uint8_t* p, int64_t n) {
-    return codes(_mm_maskz_loadu_epi8(first(n), p));
-  }
-
   static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
   static void store(float* p, F x, int64_t n) { _mm512_mask_storeu_ps(p, first(n), x); }
   static void store(int32_t* p, I x) { _mm512_storeu_si512(p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm512_mask_storeu_epi32(p, first(n), x); }
 
-  // y is within [-127, 127], or NaN, which becomes -127; n bytes are written.
+  // Rounds y, which is at most 127 or NaN, raises it to `lo`, and writes V full vectors of codes.
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], int64_t n) {
+  static void store_codes(uint8_t* p, const F (&y)[V], I lo) {
     I q[4];
-    for (int v = 0; v < 4; ++v) q[v] = _mm512_cvtps_epi32(y[v < V ? v : 0]);
-    const I pairs_01 = _mm512_packs_epi32(q[0], q[1]), pairs_23 = _mm512_packs_epi32(q[2], q[3]);
-    const I mixed = _mm512_packs_epi16(pairs_01, pairs_23);
+    for (int v = 0; v < 4; ++v) q[v] = _mm512_cvtps_epi32(y[v < V ? v : V - 1]);
+    const I mixed =
+        _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const I codes = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), _mm512_set1_epi8(-127));
+    const I codes = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), lo);
     const I bytes = _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
-    if (n == 64) {
+    if constexpr (V == 4) {
       _mm512_storeu_si512(p, bytes);
-    } else if (n == 32) {
-      _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(bytes));
+    } else if constexpr (V == 1) {
+      _mm_storeu_si128((__m128i*)p, _mm512_castsi512_si128(bytes));
     } else {
-      _mm512_mask_storeu_epi8(p, (1ull << n) - 1, bytes);
+      _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(bytes));
+      if (V == 3) _mm_storeu_si128((__m128i*)(p + 32), _mm512_extracti32x4_epi32(bytes, 2));
     }
   }
-
- private:
-  static F codes(__m128i bytes) {
-    return _mm512_cvtepi32_ps(
-        _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(128)));
+  static void store_codes(uint8_t* p, F y, I lo, int64_t n) {
+    const __m128i signed_bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(y));
+    const __m128i codes = _mm_max_epi8(signed_bytes, _mm512_castsi512_si128(lo));
+    _mm_mask_storeu_epi8(p, first(n), _mm_xor_si128(codes, _mm_set1_epi8(-128)));
+  }
+  static I lowest_code(float lo) {
+    return _mm512_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(lo))));
+  }
+  // A residual's value * factor.
+  static F scaled(const float* p, F factor, F) { return mul(load(p), factor); }
+  static F scaled(const float* p, F factor, F, int64_t n) { return mul(load(p, n), factor); }
+  // float(code) * factor, in one rounding as the factor times 128 is exact.
+  static F scaled(const uint8_t* p, F factor, F minus_128_factors) {
+    const I wide = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), factor, minus_128_factors);
+  }
+  static F scaled(const uint8_t* p, F factor, F minus_128_factors, int64_t n) {
+    const I wide = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first(n), p));
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), factor, minus_128_factors);
   }
 };

@@ -20,89 +20,131 @@ struct Slice {
 struct Job {
   const ConvGeometry* geometry;
   Plan plan;
-  Epilogue epilogue;
+  Finish finish;
   int64_t row_step, column_step;  // bytes between taps along kh and kw
   const char* zeros;              // a run outside the image
+  int64_t* offsets;               // of every word of the depth from a row's first tap; or null
   Kernel::Acc* partial;           // [block row][vector]
 };
 
+// One word of R rows, `at` bytes behind `taps`, times V vectors of weights.
 template <int R, int V>
-GLZ_INLINE void accumulate(Kernel::Acc (&acc)[R][V], const char* const (&taps)[R], const char* w,
-                           int64_t words) {
-  for (int64_t at = 0; at < 4 * words; at += 4, w += V * Kernel::kVecBytes) {
-    Kernel::Vec b[V];
+GLZ_INLINE void accumulate_word(Kernel::Acc (&acc)[R][V], const char* const (&taps)[R], int64_t at,
+                                const char* w) {
+  Kernel::Vec b[V];
 #pragma GCC unroll 4
-    for (int64_t line = 0; line < V * Kernel::kVecBytes; line += 64) {
-      __builtin_prefetch(w + kPrefetch + line);
-    }
+  for (int64_t line = 0; line < V * Kernel::kVecBytes; line += 64) {
+    __builtin_prefetch(w + kPrefetch + line);
+  }
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) b[v] = Kernel::load(w + v * Kernel::kVecBytes);
+  for (int v = 0; v < V; ++v) b[v] = Kernel::load(w + v * Kernel::kVecBytes);
 #pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const Kernel::Word a = Kernel::broadcast(taps[r] + at);
+  for (int r = 0; r < R; ++r) {
+    const Kernel::Word a = Kernel::broadcast(taps[r] + at);
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) acc[r][v] = Kernel::mul_add(acc[r][v], a, b[v]);
-    }
+    for (int v = 0; v < V; ++v) acc[r][v] = Kernel::mul_add(acc[r][v], a, b[v]);
   }
 }
 
-template <int R, int V>
-GLZ_INLINE void locate(const Job& job, const Row* rows, bool inside, int64_t i, int64_t j,
-                       int64_t skip, const char* (&taps)[R]) {
+// Tap (i, j) of rows that partly lie outside the image.
+__attribute__((noinline)) void locate_outside(const Job& job, const Row* rows, int64_t count,
+                                              int64_t i, int64_t j, const char** taps) {
   const ConvGeometry& g = *job.geometry;
-  const int64_t offset = i * job.row_step + j * job.column_step + skip;
-  if (inside) {
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) taps[r] = rows[r].first_tap + offset;
-    return;
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r) {
+  for (int64_t r = 0; r < count; ++r) {
     const uint64_t ih = static_cast<uint64_t>(rows[r].ih + i * g.dh);
     const uint64_t iw = static_cast<uint64_t>(rows[r].iw + j * g.dw);
     const bool valid = ih < static_cast<uint64_t>(g.h) && iw < static_cast<uint64_t>(g.w);
-    taps[r] = valid ? rows[r].first_tap + offset : job.zeros + skip;
+    taps[r] = valid ? rows[r].first_tap + i * job.row_step + j * job.column_step : job.zeros;
   }
 }
 
-// `rows` are the tile's, `row` its first output row, `at` that row's index within the block.
 template <int R, int V>
-void compute_tile(const Job& job, const Slice& s, const Row* rows, int64_t row, int64_t at) {
-  Kernel::Acc acc[R][V];
-  Kernel::Acc* partial = job.partial + at * Kernel::kVecs;
-  for (int v = 0; v < V; ++v) {
-    const Kernel::Acc start = Kernel::start(s.start + v * Simd::kLanes * 4);
-    for (int r = 0; r < R; ++r) acc[r][v] = s.first ? start : partial[r * Kernel::kVecs + v];
-  }
-  bool inside = true;
-  for (int r = 0; r < R; ++r) inside &= rows[r].inside;
-  const char* w = s.weights;
-  for (int64_t i = s.row_begin; i < s.row_end; ++i) {
-    for (int64_t j = 0; j < job.plan.runs_w; ++j, w += job.plan.words * V * Kernel::kVecBytes) {
-      const char* taps[R];
-      locate<R, V>(job, rows, inside, i, j, 4 * s.word_begin, taps);
-      accumulate<R, V>(acc, taps, w + s.word_begin * V * Kernel::kVecBytes,
-                       s.word_end - s.word_begin);
+GLZ_INLINE void start_tile(const Slice& s, const Kernel::Acc* partial, Kernel::Acc (&acc)[R][V]) {
+  if (s.first) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const Kernel::Acc start = Kernel::start(s.start + v * Simd::kLanes * 4);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) acc[r][v] = start;
     }
-  }
-  if (s.last) {
-    for (int r = 0; r < R; ++r) finish_row<V>(job.epilogue, acc[r], row + r, s.channel, s.channels);
   } else {
+#pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      for (int v = 0; v < V; ++v) partial[r * Kernel::kVecs + v] = acc[r][v];
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) acc[r][v] = partial[r * Kernel::kVecs + v];
     }
   }
 }
 
-using Tile = void (*)(const Job&, const Slice&, const Row*, int64_t row, int64_t at);
+template <int R, int V>
+GLZ_INLINE void end_tile(const Job& job, const Slice& s, const Kernel::Acc (&acc)[R][V],
+                         int64_t row, Kernel::Acc* partial) {
+  if (s.last) return finish_tile<R, V>(job.finish, acc, row, s.channel, s.channels);
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) partial[r * Kernel::kVecs + v] = acc[r][v];
+  }
+}
+
+template <int R>
+GLZ_INLINE bool all_inside(const Row* rows) {
+  bool inside = true;
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r) inside &= rows[r].inside;
+  return inside;
+}
+
+// `tiles` of R rows each, from output row `row` on, which is number `at` of the block.
+template <int R, int V>
+void compute_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row, int64_t at,
+                   int64_t tiles) {
+  constexpr int64_t kStep = V * Kernel::kVecBytes;
+  const int64_t run_bytes = job.plan.words * kStep;
+  const int64_t skip = s.word_begin * kStep;
+  for (; tiles > 0; --tiles, row += R, at += R) {
+    Kernel::Acc* partial = job.partial + at * Kernel::kVecs;
+    Kernel::Acc acc[R][V];
+    start_tile<R, V>(s, partial, acc);
+    const char* w = s.weights + skip;
+    const char* taps[R];
+    const bool inside = all_inside<R>(rows + at);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) taps[r] = rows[at + r].first_tap;
+    if (job.offsets != nullptr && s.first && s.last) {
+      for (int64_t k = 0; k < job.plan.depth(); ++k, w += kStep) {
+        accumulate_word<R, V>(acc, taps, job.offsets[k], w);
+      }
+    } else {
+      for (int64_t i = s.row_begin; i < s.row_end; ++i) {
+        for (int64_t j = 0; j < job.plan.runs_w; ++j, w += run_bytes) {
+          int64_t offset = i * job.row_step + j * job.column_step;
+          if (!inside) {
+            locate_outside(job, rows + at, R, i, j, taps);
+            offset = 0;
+          }
+          const char* word = w;
+          const int64_t end = offset + 4 * s.word_end;
+          for (int64_t k = offset + 4 * s.word_begin; k < end; k += 4, word += kStep) {
+            accumulate_word<R, V>(acc, taps, k, word);
+          }
+        }
+      }
+    }
+    end_tile<R, V>(job, s, acc, row, partial);
+  }
+}
+
+using Tiles = void (*)(const Job&, const Slice&, const Row*, int64_t row, int64_t at,
+                       int64_t tiles);
 
 template <int R, int V>
-Tile choose_tile(int64_t rows, int64_t vecs) {
+Tiles choose_tiles(int64_t rows, int64_t vecs) {
   if constexpr (V > 1) {
-    if (vecs < V) return choose_tile<R, V - 1>(rows, vecs);
+    if (vecs < V) return choose_tiles<R, V - 1>(rows, vecs);
   }
   if constexpr (R > 1) {
-    if (rows < R) return choose_tile<R - 1, V>(rows, vecs);
+    if (rows < R) return choose_tiles<R - 1, V>(rows, vecs);
   }
-  return &compute_tile<R, V>;
+  return &compute_tiles<R, V>;
 }
