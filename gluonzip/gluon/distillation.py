@@ -47,8 +47,7 @@ class DistillationLoss(mx.gluon.loss.Loss):
             _check_shapes(student, teacher)
         if label is None and self.alpha != 1:
             raise ConfigError(f"alpha = {self.alpha} needs labels; alpha = 1 works without")
-        rest = [value for value in (label, weight) if value is not None]
-        return super().forward(student, teacher, *rest)
+        return super().forward(student, teacher, label, weight)
 
     def hybrid_forward(
         self, F: Any, student: Any, teacher: Any, label: Any = None, weight: Any = None

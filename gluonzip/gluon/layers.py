@@ -11,7 +11,7 @@ from typing import Any
 
 from gluonzip.errors import DataError, PatternError
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.structure import Block, HybridBlock, Parameter, walk
+from gluonzip.gluon.structure import Block, HybridBlock, Parameter, plain_type, walk
 
 _gluon = mx.gluon
 
@@ -79,11 +79,6 @@ def layers(net: Block) -> dict[str, Layer]:
             name = path or block.name
             found[name] = Layer(name, block, weights, _obstacle(block, weights))
     return found
-
-
-def plain_type(block: Block) -> type:
-    """The block's own type, without what compression put around it."""
-    return getattr(type(block), "plain_type", type(block))
 
 
 def _weights(block: Block) -> dict[str, Parameter]:

@@ -128,10 +128,12 @@ def _keep_largest_of_all(scores: Mapping[Key, np.ndarray], sparsity: float) -> d
 def _apply(chosen: Mapping[str, Layer], key: Key, mask: np.ndarray) -> None:
     name, attribute = key
     layer = chosen[name]
+    block, parameter = compress(layer), layer.weights[attribute]
     if layer.transposed:
         mask = np.ascontiguousarray(mask.swapaxes(0, 1))
-    parameter = layer.weights[attribute]
-    set_mask(compress(layer), attribute, mask, _existing_mask(chosen, layer, parameter))
+    if attribute in block._masks:  # a lower sparsity than last time revives nothing
+        mask = mask * block._reg_params[block._masks[attribute]].list_data()[0].asnumpy()
+    set_mask(block, attribute, mask, _existing_mask(chosen, layer, parameter))
     # The raw values go too: a checkpoint of the weights alone is as sparse as the network.
     value = layer.data(attribute)
     parameter.set_data(value * mx.nd.array(mask, ctx=value.context, dtype=value.dtype))

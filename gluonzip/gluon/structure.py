@@ -11,6 +11,11 @@ HybridBlock = mx.gluon.HybridBlock
 Parameter = mx.gluon.Parameter
 
 
+def plain_type(block: Block) -> type:
+    """The block's own type, without what compression put around it."""
+    return getattr(type(block), "plain_type", type(block))
+
+
 def walk(net: Block) -> Iterator[tuple[str, Block]]:
     """Every block once, parents first, with its path; the root's path is "".
 

@@ -7,9 +7,9 @@ import traceback
 from collections.abc import Sequence
 from typing import Any
 
-from gluonzip.errors import TraceError
+from gluonzip.errors import GluonzipError, TraceError
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.structure import Block, walk
+from gluonzip.gluon.structure import Block, plain_type, walk
 
 _ADVICE = (
     (
@@ -18,7 +18,7 @@ _ADVICE = (
         "broadcast_like, reshape_like) instead of x.shape",
     ),
     (
-        "NDArray",
+        "must have NDArray type",
         "call operators through the F of hybrid_forward (or as methods of the tensor), not through "
         "mx.nd",
     ),
@@ -39,6 +39,8 @@ def symbolize(net: Block, names: Sequence[str]) -> tuple[Any, Any]:
     variables = [mx.sym.var(name) for name in names]
     try:
         result = net(*variables)
+    except GluonzipError:
+        raise  # ours, and clear: a layer that is not calibrated
     except Exception as error:
         path, block = _culprit(net, variables)
         raise TraceError(_message(net, path, block, error)) from error
@@ -85,11 +87,11 @@ def _culprit(net: Block, variables: list[Any]) -> tuple[str, Block]:
 
 
 def _title(block: Block) -> str:
-    return f"network {block.name!r} ({type(block).__name__})"
+    return f"network {block.name!r} ({plain_type(block).__name__})"
 
 
 def _message(net: Block, path: str, block: Block, error: Exception) -> str:
-    where = f"child {path!r} ({type(block).__name__})" if path else "its own forward"
+    where = f"child {path!r} ({plain_type(block).__name__})" if path else "its own forward"
     text = str(error).strip().splitlines()
     reason = f"{type(error).__name__}: {text[0] if text else ''}{_line(error)}"
     advice = next((a for pattern, a in _ADVICE if pattern in str(error)), _GENERAL)

@@ -56,22 +56,27 @@ def test_dense_labels_and_sample_weights():
     np.testing.assert_allclose(got, expected(S, T, LABEL, 2.0, 0.4) * weight[:, 0], rtol=2e-5)
 
 
-def test_alpha_one_needs_no_label():
-    got = DistillationLoss(2.0, 1.0)(mx.nd.array(S), mx.nd.array(T)).asnumpy()
+@pytest.mark.parametrize("hybrid", [False, True])
+def test_alpha_one_needs_no_label(hybrid):
+    loss, weight = DistillationLoss(2.0, 1.0), np.arange(5, dtype="float32").reshape(5, 1)
+    loss.hybridize(hybrid)
+    got = loss(mx.nd.array(S), mx.nd.array(T)).asnumpy()
     np.testing.assert_allclose(got, expected(S, T, LABEL, 2.0, 1.0), rtol=2e-5, atol=1e-6)
+    weighted = DistillationLoss(2.0, 1.0)(*map(mx.nd.array, (S, T)), None, mx.nd.array(weight))
+    np.testing.assert_allclose(weighted.asnumpy(), got * weight[:, 0], rtol=2e-5, atol=1e-6)
     with pytest.raises(ConfigError, match=r"alpha = 0.5 needs labels"):
         DistillationLoss()(mx.nd.array(S), mx.nd.array(T))
 
 
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf"), "3", True])
 def test_unusable_temperature(temperature):
-    with pytest.raises(ConfigError, match="temperature = .* is not usable"):
+    with pytest.raises(ConfigError, match=r"temperature = .* is not usable"):
         DistillationLoss(temperature=temperature)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan"), None])
 def test_unusable_alpha(alpha):
-    with pytest.raises(ConfigError, match="alpha = .* from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"alpha = .* from 0 to 1"):
         DistillationLoss(alpha=alpha)
 
 

@@ -21,7 +21,7 @@ def test_layers_lists_every_weighted_block(net):
     assert found["features.0"].kind == "Conv2D"
     assert found["output"].kind == "Dense"
     assert found["output"].size == 5 * 512
-    assert list(found)[0] == "features.0"
+    assert next(iter(found)) == "features.0"
     assert list(found)[-1] == "output"
 
 
@@ -53,11 +53,10 @@ def test_unmatched_type_lists_the_types_there(net):
 
 
 def test_unmatched_predicate(net):
+    def huge(layer):
+        return layer.size > 10**9
+
     with pytest.raises(PatternError, match="huge matches nothing"):
-
-        def huge(layer):
-            return layer.size > 10**9
-
         select(net, huge)
 
 

@@ -290,9 +290,7 @@ def test_use_before_calibration_is_an_error():
     quantize(net)
     for hybrid in (False, True):
         net.hybridize(hybrid)
-        with pytest.raises(
-            DataError, match=r"layer '0' quantizes its input but has no scale.*cali"
-        ):
+        with pytest.raises(DataError, match=r"layer '0' quantizes its input but has no scale"):
             net(x)
 
 
