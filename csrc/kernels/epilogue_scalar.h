@@ -16,7 +16,7 @@ static inline float clamp_between(float y, float lo, float hi) {
   return y > hi ? hi : y;
 }
 
-// Ties to even; NaN, which no code can hold, becomes the lowest code on every ISA.
+// Ties to even; NaN, which no code can hold, becomes the lowest code.
 static inline uint8_t biased_code(float y) {
   y = y > -float{kMaxCode} ? y : -float{kMaxCode};
   y = y < float{kMaxCode} ? y : float{kMaxCode};

@@ -43,16 +43,28 @@ KernelTable make_row(Isa isa) {
     case Isa::kAvx2:
       row.conv_s8 = avx2::conv_s8;
       row.conv_f32 = avx2::conv_f32;
+      row.depthwise_s8 = avx2::depthwise_s8;
+      row.depthwise_f32 = avx2::depthwise_f32;
+      row.pool = avx2::pool;
+      row.eltwise = avx2::eltwise;
+      row.spmm = avx2::spmm;
       break;
     case Isa::kAvxVnni:
       row.conv_s8 = avxvnni::conv_s8;
+      row.depthwise_s8 = avxvnni::depthwise_s8;
       break;
     case Isa::kAvx512Bw:
       row.conv_s8 = avx512bw::conv_s8;
       row.conv_f32 = avx512bw::conv_f32;
+      row.depthwise_s8 = avx512bw::depthwise_s8;
+      row.depthwise_f32 = avx512bw::depthwise_f32;
+      row.pool = avx512bw::pool;
+      row.eltwise = avx512bw::eltwise;
+      row.spmm = avx512bw::spmm;
       break;
     case Isa::kAvx512Vnni:
       row.conv_s8 = avx512vnni::conv_s8;
+      row.depthwise_s8 = avx512vnni::depthwise_s8;
       break;
   }
   return row;

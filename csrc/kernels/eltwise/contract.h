@@ -15,7 +15,8 @@ struct EltwiseKernel {
   void (*dequantize)(const uint8_t* codes, float scale, float* x, int64_t count);
   // out = table[code]; table is indexed by the biased byte
   void (*lookup)(const uint8_t* codes, const uint8_t* table, uint8_t* out, int64_t count);
-  // y = float(a) * ma + float(b) * mb (three roundings), leaky, clamp to [lo, hi], then rint: the tail of an Epilogue.
+  // y = float(a) * ma + float(b) * mb (three roundings), leaky, clamp to [lo, hi], then rint: the
+  // tail of an Epilogue.
   void (*add_u8)(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, float slope,
                  float lo, float hi, uint8_t* out, int64_t count);
   // y = a + b, leaky, clamp
@@ -27,7 +28,8 @@ struct EltwiseKernel {
                       const float* shift, bool leaky, float slope, float lo, float hi, void* out,
                       ElementType out_type, float inverse_scale, int64_t rows, int64_t channels,
                       int64_t x_stride, int64_t out_stride);
-  // Planes to pixels: x[n][c][hw] -> out[n][hw][stride], float32 or quantized on the way.
+  // Planes to pixels: x[n][c][hw] -> out[n][hw][stride], float32 or quantized on the way; stride is
+  // a multiple of kChannelAlign, and lanes past c become 0 (float32) or 128 (int8).
   void (*planes_to_pixels_f32)(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
                                int64_t stride);
   void (*planes_to_pixels_u8)(const float* x, float inverse_scale, uint8_t* out, int64_t n,

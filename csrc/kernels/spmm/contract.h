@@ -10,8 +10,8 @@ struct SpmmF32Args {
   const int32_t* row_begin;  // [m + 1]
   const int32_t* columns;    // ascending within a row
   const float* values;
-  const float* x;            // row-major [k][n]
-  float* y;                  // row-major [m][n]
+  const float* x;  // row-major [k][n]
+  float* y;        // row-major [m][n]
 };
 struct SpmmS8Args {
   int64_t m, n, k;
@@ -19,7 +19,7 @@ struct SpmmS8Args {
   const int32_t* columns;
   const int8_t* values;
   const int8_t* x;
-  int32_t* y;                // exact
+  int32_t* y;  // exact
 };
 
 struct SpmmKernel {

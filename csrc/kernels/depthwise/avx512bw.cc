@@ -1,0 +1,38 @@
+// 512-bit vectors, 16-bit products.
+#include "contract.h"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+namespace glz::avx512bw {
+namespace {
+
+namespace wide {
+#include "../vector/vector512.inl.h"
+#include "dot_s16.inl.h"
+#include "s8.inl.h"
+}  // namespace wide
+
+namespace half {
+#include "../vector/vector256.inl.h"
+#include "dot_s16.inl.h"
+#include "s8.inl.h"
+}  // namespace half
+
+#include "run_s8.inl.h"
+
+namespace f32 {
+#include "../vector/vector512.inl.h"
+#include "f32.inl.h"
+}  // namespace f32
+
+}  // namespace
+
+extern const DepthwiseS8Kernel depthwise_s8;
+const DepthwiseS8Kernel depthwise_s8 = {packed_bytes_s8, pack_s8, run_s8};
+
+extern const DepthwiseF32Kernel depthwise_f32;
+const DepthwiseF32Kernel depthwise_f32 = {f32::packed_bytes, f32::pack, f32::run};
+
+}  // namespace glz::avx512bw

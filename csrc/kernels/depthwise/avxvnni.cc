@@ -1,0 +1,28 @@
+// 256-bit vectors with vpdpbusd.
+#include "contract.h"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+namespace glz::avxvnni {
+namespace {
+
+namespace wide {
+#include "../vector/vector256.inl.h"
+Vector::I dpbusd(Vector::I acc, Vector::B x, Vector::B w) {
+  return _mm256_dpbusd_avx_epi32(acc, x, w);
+}
+#include "dot_u8.inl.h"
+#include "s8.inl.h"
+}  // namespace wide
+namespace half = wide;
+
+#include "run_s8.inl.h"
+
+}  // namespace
+
+extern const DepthwiseS8Kernel depthwise_s8;
+const DepthwiseS8Kernel depthwise_s8 = {packed_bytes_s8, pack_s8, run_s8};
+
+}  // namespace glz::avxvnni

@@ -1,0 +1,190 @@
+// int8 depthwise convolution of one block of channels. Included in a namespace of an ISA file,
+// after Vector and a struct Dot:
+//
+//   Taps                  4 taps of each of kLanes channels, made by taps() from bytes
+//   pack(lane bytes)      kVecs vectors of their weights
+//   mul_add(acc, taps, w) acc + the exact sum of the 4 products
+//
+// A column of the window is taken four rows at a time: their pixels are interleaved once and meet
+// the weights of every output pixel that the column belongs to. Packed block: start values (what
+// biased pixels add too much), then weights [row group][column][quarter], each a Dot vector.
+
+constexpr int64_t kBlock = Vector::kBytes;
+constexpr int64_t kStartBytes = 4 * kBlock;
+constexpr int64_t kDotBytes = Dot::kVecs * kBlock;   // weights of one quarter of the block
+constexpr int kTile = Vector::kBytes == 64 ? 4 : 2;  // output pixels in registers
+
+struct Kernel {
+  using Acc = Vector::I;
+  static constexpr bool kInteger = true;
+};
+#include "../implicit_gemm/finish.inl.h"
+
+// Outside the image; 64 bytes serve both vector lengths.
+#define GLZ_8(x) x, x, x, x, x, x, x, x
+alignas(64) const uint8_t kOutside[64] = {GLZ_8(128), GLZ_8(128), GLZ_8(128), GLZ_8(128),
+                                          GLZ_8(128), GLZ_8(128), GLZ_8(128), GLZ_8(128)};
+#undef GLZ_8
+
+GLZ_INLINE int64_t row_groups(const ConvGeometry& g) { return parts(g.kh, 4); }
+
+int64_t block_bytes(const ConvGeometry& g) {
+  return kStartBytes + row_groups(g) * g.kw * 4 * kDotBytes;
+}
+
+// The channel in `lane` of quarter `q` once rows are interleaved.
+GLZ_INLINE int64_t lane_channel(int64_t q, int64_t lane) {
+  return lane / 4 * 16 + q * 4 + lane % 4;
+}
+
+// weights: of the block's first channel; count: channels in it.
+void pack_block(const ConvGeometry& g, const int8_t* weights, int64_t count, char* packed) {
+  int32_t* start = reinterpret_cast<int32_t*>(packed);
+  packed += kStartBytes;
+  memset(start, 0, kStartBytes);
+  for (int64_t group = 0; group < row_groups(g); ++group) {
+    for (int64_t j = 0; j < g.kw; ++j) {
+      for (int64_t q = 0; q < 4; ++q, packed += kDotBytes) {
+        int8_t taps[kBlock] = {};
+        for (int64_t i = 0; i < kBlock; ++i) {
+          const int64_t lane = i / 4, c = lane_channel(q, lane), row = group * 4 + i % 4;
+          if (c >= count || row >= g.kh) continue;
+          taps[i] = weights[(c * g.kh + row) * g.kw + j];
+          start[q * Vector::kLanes + lane] -= 128 * taps[i];
+        }
+        Dot::pack(taps, packed);
+      }
+    }
+  }
+}
+
+// Four input rows of a window; one outside the image stays on the same 64 bytes.
+struct Rows {
+  const uint8_t* at[4];
+  int64_t step[4];
+};
+
+GLZ_INLINE Rows find_rows(const ConvGeometry& g, const uint8_t* x, int64_t image, int64_t oh,
+                          int64_t group) {
+  Rows rows;
+  for (int r = 0; r < 4; ++r) {
+    const int64_t i = group * 4 + r, ih = oh * g.sh - g.pad_top + i * g.dh;
+    const bool inside = i < g.kh && ih >= 0 && ih < g.h;
+    rows.at[r] = inside ? x + (image * g.h + ih) * g.w * g.stride_c : kOutside;
+    rows.step[r] = inside ? g.stride_c : 0;
+  }
+  return rows;
+}
+
+GLZ_INLINE void load_taps(const ConvGeometry& g, const Rows& rows, int64_t iw,
+                          Dot::Taps (&taps)[4]) {
+  const bool inside = iw >= 0 && iw < g.w;
+  Vector::B x[4], mixed[4];
+  for (int r = 0; r < 4; ++r) {
+    x[r] = Vector::load_bytes(inside ? rows.at[r] + iw * rows.step[r] : kOutside);
+  }
+  Vector::interleave(x[0], x[1], x[2], x[3], mixed);
+  for (int q = 0; q < 4; ++q) taps[q] = Dot::taps(mixed[q]);
+}
+
+GLZ_INLINE void store_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_t row,
+                            int64_t channel, int64_t count) {
+  constexpr int kVecs = Vector::kCodeVecs;
+  Vector::I ordered[4 / kVecs][kVecs];
+  Vector::in_order(acc, ordered);
+  for (int i = 0; i < 4 / kVecs; ++i) {
+    const int64_t done = i * kVecs * Vector::kLanes;
+    if (done >= count) break;
+    finish_row(e, ordered[i], row, channel + done, least(count - done, kVecs * Vector::kLanes));
+  }
+}
+
+// A run of one block over one output row.
+struct RowJob {
+  const ConvGeometry& g;
+  const Epilogue& epilogue;
+  const uint8_t* input;  // at the block's first channel
+  const char* packed;
+  int64_t channel, count;  // the block's
+  int64_t image, oh;
+};
+
+// kTile output pixels from `ow` on, dilation 1: window of Groups * 4 rows (some of weight 0) x KW.
+template <int Groups, int KW, int SW>
+GLZ_INLINE void tile(const RowJob& job, const Rows (&rows)[Groups], int64_t ow) {
+  const ConvGeometry& g = job.g;
+  Vector::I acc[kTile][4];
+  for (int t = 0; t < kTile; ++t) {
+    for (int q = 0; q < 4; ++q) acc[t][q] = Vector::load_ints(job.packed + q * kBlock);
+  }
+#pragma GCC unroll 16
+  for (int column = 0; column < (kTile - 1) * SW + KW; ++column) {
+#pragma GCC unroll 2
+    for (int group = 0; group < Groups; ++group) {
+      Dot::Taps taps[4];
+      load_taps(g, rows[group], ow * SW - g.pad_left + column, taps);
+#pragma GCC unroll 4
+      for (int t = 0; t < kTile; ++t) {
+        const int j = column - t * SW;
+        if (j < 0 || j >= KW) continue;
+        const char* w = job.packed + kStartBytes + (group * KW + j) * 4 * kDotBytes;
+        for (int q = 0; q < 4; ++q) acc[t][q] = Dot::mul_add(acc[t][q], taps[q], w + q * kDotBytes);
+      }
+    }
+  }
+  const int64_t row = (job.image * g.oh + job.oh) * g.ow + ow, valid = least(g.ow - ow, kTile);
+  for (int t = 0; t < kTile; ++t) {
+    if (t < valid) store_pixel(job.epilogue, acc[t], row + t, job.channel, job.count);
+  }
+}
+
+template <int Groups, int KW, int SW>
+void run_tiled(const RowJob& job) {
+  Rows rows[Groups];
+  for (int group = 0; group < Groups; ++group) {
+    rows[group] = find_rows(job.g, job.input, job.image, job.oh, group);
+  }
+  for (int64_t ow = 0; ow < job.g.ow; ow += kTile) tile<Groups, KW, SW>(job, rows, ow);
+}
+
+// Any window.
+void run_any(const RowJob& job) {
+  const ConvGeometry& g = job.g;
+  for (int64_t ow = 0; ow < g.ow; ++ow) {
+    Vector::I acc[4];
+    for (int q = 0; q < 4; ++q) acc[q] = Vector::load_ints(job.packed + q * kBlock);
+    const char* w = job.packed + kStartBytes;
+    for (int64_t group = 0; group < row_groups(g); ++group) {
+      const Rows rows = find_rows(g, job.input, job.image, job.oh, group);
+      for (int64_t j = 0; j < g.kw; ++j, w += 4 * kDotBytes) {
+        Dot::Taps taps[4];
+        load_taps(g, rows, ow * g.sw - g.pad_left + j * g.dw, taps);
+        for (int q = 0; q < 4; ++q) acc[q] = Dot::mul_add(acc[q], taps[q], w + q * kDotBytes);
+      }
+    }
+    const int64_t row = (job.image * g.oh + job.oh) * g.ow + ow;
+    store_pixel(job.epilogue, acc, row, job.channel, job.count);
+  }
+}
+
+using RunRow = void (*)(const RowJob&);
+
+RunRow choose_row(const ConvGeometry& g) {
+  if (g.dw != 1) return run_any;
+  if (g.kh <= 4 && g.kw == 3 && g.sw == 1) return run_tiled<1, 3, 1>;
+  if (g.kh <= 4 && g.kw == 3 && g.sw == 2) return run_tiled<1, 3, 2>;
+  if (g.kh > 4 && g.kh <= 8 && g.kw == 5 && g.sw == 1) return run_tiled<2, 5, 1>;
+  if (g.kh > 4 && g.kh <= 8 && g.kw == 5 && g.sw == 2) return run_tiled<2, 5, 2>;
+  return run_any;
+}
+
+// Output image rows [begin, end) of the block at `channel`.
+void run_block(const DepthwiseS8Args& a, const Epilogue& epilogue, const char* packed,
+               int64_t channel, int64_t begin, int64_t end) {
+  const ConvGeometry& g = a.geometry;
+  const RunRow run_row = choose_row(g);
+  const int64_t count = least(g.channels - channel, kBlock);
+  for (int64_t i = begin; i < end; ++i) {
+    run_row({g, epilogue, a.input + channel, packed, channel, count, i / g.oh, i % g.oh});
+  }
+}

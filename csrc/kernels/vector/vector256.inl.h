@@ -1,0 +1,112 @@
+// What the small kernels need of AVX2 besides Simd. Included inside the anonymous namespace of an
+// ISA file, after <immintrin.h>. `n` is the number of valid lanes or bytes; none past it is
+// touched.
+
+#include "../implicit_gemm/simd256.inl.h"
+#include "common.inl.h"
+
+struct Vector : Simd {
+  using B = __m256i;
+  static constexpr int kBytes = 32;
+  static constexpr int kCodeVecs = 2;  // vectors that one store_codes packs
+
+  // ---- float
+  static F zero() { return _mm256_setzero_ps(); }
+  static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static F div(F a, F b) { return _mm256_div_ps(a, b); }
+  static F max(F a, F b) { return _mm256_max_ps(a, b); }  // b if either is NaN
+  static F min(F a, F b) { return _mm256_min_ps(a, b); }
+  static F load_floats(const float* p, int64_t n) { return n >= kLanes ? load(p) : load(p, n); }
+  static void store_ints(int32_t* p, I x, int64_t n) { n >= kLanes ? store(p, x) : store(p, x, n); }
+  static void store_floats(float* p, F x, int64_t n) { n >= kLanes ? store(p, x) : store(p, x, n); }
+
+  // ---- int32
+  static I zero_ints() { return _mm256_setzero_si256(); }
+  static I set_ints(int32_t x) { return _mm256_set1_epi32(x); }
+  static I load_ints(const void* p) { return _mm256_loadu_si256(static_cast<const I*>(p)); }
+  static I add(I a, I b) { return _mm256_add_epi32(a, b); }
+  static F add(F a, F b) { return _mm256_add_ps(a, b); }
+  static I sub(I a, I b) { return _mm256_sub_epi32(a, b); }
+  static I widen(const uint8_t* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  static I widen_signed(const int8_t* p, int64_t n) {
+    int8_t buffer[kLanes] = {};
+    if (n < kLanes) p = static_cast<const int8_t*>(memcpy(buffer, p, static_cast<size_t>(n)));
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  // Rounds to even; both ends must be within int32.
+  static I to_int(F x) { return _mm256_cvtps_epi32(x); }
+  // a | b << 8 | c << 16 | d << 24
+  static I gather_bytes(I a, I b, I c, I d) {
+    return _mm256_or_si256(_mm256_or_si256(a, _mm256_slli_epi32(b, 8)),
+                           _mm256_or_si256(_mm256_slli_epi32(c, 16), _mm256_slli_epi32(d, 24)));
+  }
+
+  // ---- 16-bit words
+  static I words(int16_t x) { return _mm256_set1_epi16(x); }
+  static I low_bytes(I x) { return _mm256_and_si256(x, words(0xff)); }
+  static I high_bytes(I x) { return _mm256_srli_epi16(x, 8); }
+  // The low words of a and, above them, those of b.
+  static I pair_words(I a, I b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
+  static I madd_words(I a, I b) { return _mm256_madd_epi16(a, b); }  // exact int32 sums of pairs
+
+  // ---- bytes
+  static B load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const B*>(p)); }
+  static void store_bytes(void* p, B x) { _mm256_storeu_si256(static_cast<B*>(p), x); }
+  static void store_bytes(void* p, B x, int64_t n) {
+    if (n >= kBytes) return store_bytes(p, x);
+    alignas(32) uint8_t buffer[kBytes];
+    _mm256_store_si256(reinterpret_cast<B*>(buffer), x);
+    memcpy(p, buffer, static_cast<size_t>(n));
+  }
+  static B set_bytes(uint8_t x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+  static B max_bytes(B a, B b) { return _mm256_max_epu8(a, b); }
+
+  // Four rows of kBytes channels become four vectors of kLanes channels x 4 rows. Within each 16
+  // channels the order stays; the 128-bit lanes are dealt out to the vectors.
+  static void interleave(B a, B b, B c, B d, B (&out)[4]) {
+    const B ab_lo = _mm256_unpacklo_epi8(a, b), ab_hi = _mm256_unpackhi_epi8(a, b);
+    const B cd_lo = _mm256_unpacklo_epi8(c, d), cd_hi = _mm256_unpackhi_epi8(c, d);
+    out[0] = _mm256_unpacklo_epi16(ab_lo, cd_lo);
+    out[1] = _mm256_unpackhi_epi16(ab_lo, cd_lo);
+    out[2] = _mm256_unpacklo_epi16(ab_hi, cd_hi);
+    out[3] = _mm256_unpackhi_epi16(ab_hi, cd_hi);
+  }
+  // Sums of interleaved vectors, back in the order of channels.
+  static void in_order(const I (&x)[4], I (&out)[2][2]) {
+    out[0][0] = _mm256_permute2x128_si256(x[0], x[1], 0x20);
+    out[0][1] = _mm256_permute2x128_si256(x[2], x[3], 0x20);
+    out[1][0] = _mm256_permute2x128_si256(x[0], x[1], 0x31);
+    out[1][1] = _mm256_permute2x128_si256(x[2], x[3], 0x31);
+  }
+
+  // Four rows of kLanes floats become kLanes rows of four, `stride` floats apart.
+  static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {
+    const F ab_lo = _mm256_unpacklo_ps(a, b), ab_hi = _mm256_unpackhi_ps(a, b);
+    const F cd_lo = _mm256_unpacklo_ps(c, d), cd_hi = _mm256_unpackhi_ps(c, d);
+    const F rows[4] = {_mm256_shuffle_ps(ab_lo, cd_lo, 0x44), _mm256_shuffle_ps(ab_lo, cd_lo, 0xee),
+                       _mm256_shuffle_ps(ab_hi, cd_hi, 0x44),
+                       _mm256_shuffle_ps(ab_hi, cd_hi, 0xee)};
+    for (int r = 0; r < 4; ++r) {
+      _mm_storeu_ps(p + r * stride, _mm256_castps256_ps128(rows[r]));
+      _mm_storeu_ps(p + (r + 4) * stride, _mm256_extractf128_ps(rows[r], 1));
+    }
+  }
+  // The reverse: kLanes rows of four floats become four vectors.
+  static void load_columns(const float* p, int64_t stride, F (&out)[4]) {
+    F rows[4];
+    for (int r = 0; r < 4; ++r) {
+      rows[r] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + r * stride)),
+                                     _mm_loadu_ps(p + (r + 4) * stride), 1);
+    }
+    const F ab_lo = _mm256_unpacklo_ps(rows[0], rows[1]),
+            ab_hi = _mm256_unpackhi_ps(rows[0], rows[1]);
+    const F cd_lo = _mm256_unpacklo_ps(rows[2], rows[3]),
+            cd_hi = _mm256_unpackhi_ps(rows[2], rows[3]);
+    out[0] = _mm256_shuffle_ps(ab_lo, cd_lo, 0x44);
+    out[1] = _mm256_shuffle_ps(ab_lo, cd_lo, 0xee);
+    out[2] = _mm256_shuffle_ps(ab_hi, cd_hi, 0x44);
+    out[3] = _mm256_shuffle_ps(ab_hi, cd_hi, 0xee);
+  }
+};
