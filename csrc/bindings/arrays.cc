@@ -40,8 +40,10 @@ struct S8 {
   using Stored = uint8_t;
   using Result = int32_t;
   using Args = ConvS8Args;
+  using DepthwiseArgs = DepthwiseS8Args;
   static constexpr ElementType kResult = ElementType::kS32;
   static const ConvS8Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
+  static const DepthwiseS8Kernel& depthwise(Isa isa) { return kernel_table(isa).depthwise_s8; }
   static Stored store(Value x) { return static_cast<uint8_t>(x + kBias); }
 };
 
@@ -50,8 +52,10 @@ struct F32 {
   using Stored = float;
   using Result = float;
   using Args = ConvF32Args;
+  using DepthwiseArgs = DepthwiseF32Args;
   static constexpr ElementType kResult = ElementType::kF32;
   static const ConvF32Kernel& kernel(Isa isa) { return kernel_table(isa).conv_f32; }
+  static const DepthwiseF32Kernel& depthwise(Isa isa) { return kernel_table(isa).depthwise_f32; }
   static Stored store(Value x) { return x; }
 };
 
@@ -101,6 +105,25 @@ void run_group(ThreadPool& pool, Isa isa, const ConvGeometry& g, const typename 
     mine.workspace = workspaces.as<char>() + workspace * thread;
     kernel.run(mine, begin, std::min(begin + step, rows), panels * block / panel_blocks,
                panels * (block + 1) / panel_blocks);
+  });
+}
+
+// One channel a group: `weights` is [channels][kh][kw].
+template <typename Type>
+void run_depthwise(ThreadPool& pool, Isa isa, ConvGeometry g, int64_t channels,
+                   const typename Type::Stored* input, const typename Type::Value* weights,
+                   typename Type::Result* out) {
+  const auto& kernel = Type::depthwise(isa);
+  g.channels = g.out_channels = channels;
+  Buffer packed(kernel.packed_bytes(g));
+  kernel.pack(g, weights, packed.data());
+  typename Type::DepthwiseArgs args = {g, input, packed.data(), {}};
+  args.epilogue.output = out;
+  args.epilogue.output_type = Type::kResult;
+  args.epilogue.output_stride = channels;
+  const int64_t rows = g.n * g.oh, tasks = std::min<int64_t>(rows, 4 * pool.size());
+  pool.parallel_for(tasks, [&](int64_t task, int) {
+    kernel.run(args, rows * task / tasks, rows * (task + 1) / tasks);
   });
 }
 
@@ -247,7 +270,11 @@ Array<typename Type::Result> conv2d(const char* name, const Array<typename Type:
   }
   Buffer result(g.rows() * out_channels * sizeof(Result));
   auto* rows = result.template as<Result>();
-  for (int64_t group = 0; group < groups; ++group) {
+  const bool depthwise = groups > 1 && g.channels == 1 && g.out_channels == 1;
+  if (depthwise) {
+    run_depthwise<Type>(pool, isa, g, groups, pixels.as<typename Type::Stored>(), ordered, rows);
+  }
+  for (int64_t group = 0; group < groups && !depthwise; ++group) {
     const int64_t first = group * g.out_channels;
     run_group<Type>(pool, isa, g, pixels.as<typename Type::Stored>() + group * g.channels,
                     ordered + first * window * g.channels, rows + first, out_channels);

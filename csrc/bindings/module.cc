@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, m) {
   bind_cpu(m);
   bind_archive(m);
   bind_arrays(m);
+  bind_testing(m);
 }

@@ -8,3 +8,4 @@ void bind_errors(pybind11::module_& m);  // glz::Error becomes gluonzip.errors' 
 void bind_cpu(pybind11::module_& m);
 void bind_archive(pybind11::module_& m);
 void bind_arrays(pybind11::module_& m);  // raw operators
+void bind_testing(pybind11::module_& m);

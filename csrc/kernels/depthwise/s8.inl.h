@@ -92,10 +92,17 @@ GLZ_INLINE void store_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_
   constexpr int kVecs = Vector::kCodeVecs;
   Vector::I ordered[4 / kVecs][kVecs];
   Vector::in_order(acc, ordered);
+  constexpr int64_t kLanes = Vector::kLanes;
   for (int i = 0; i < 4 / kVecs; ++i) {
-    const int64_t done = i * kVecs * Vector::kLanes;
-    if (done >= count) break;
-    finish_row(e, ordered[i], row, channel + done, least(count - done, kVecs * Vector::kLanes));
+    const int64_t done = i * kVecs * kLanes, left = count - done;
+    if (left > (kVecs - 1) * kLanes) {
+      finish_row(e, ordered[i], row, channel + done, least(left, kVecs * kLanes));
+      continue;
+    }
+    for (int v = 0; v * kLanes < left; ++v) {
+      const Vector::I one[1] = {ordered[i][v]};
+      finish_row(e, one, row, channel + done + v * kLanes, least(left - v * kLanes, kLanes));
+    }
   }
 }
 

@@ -1,0 +1,59 @@
+// gluonzip._core.testing: element-wise kernels.
+#include "../kernels/table.h"
+#include "testing.h"
+
+namespace py = pybind11;
+using namespace glz;
+
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Bytes = py::array_t<uint8_t, py::array::c_style>;
+
+}  // namespace
+
+void bind_testing_eltwise(py::module_& m) {
+  const auto eltwise = [](const std::string& isa) -> const EltwiseKernel& {
+    return kernel_table(resolve_isa(isa)).eltwise;
+  };
+  m.def("quantize", [=](const std::string& isa, const Floats& x, float inverse, Bytes out) {
+    eltwise(isa).quantize(x.data(), inverse, out.mutable_data(), x.size());
+  });
+  m.def("dequantize", [=](const std::string& isa, const Bytes& x, float scale, Floats out) {
+    eltwise(isa).dequantize(x.data(), scale, out.mutable_data(), x.size());
+  });
+  m.def("lookup", [=](const std::string& isa, const Bytes& x, const Bytes& table, Bytes out) {
+    eltwise(isa).lookup(x.data(), table.data(), out.mutable_data(), x.size());
+  });
+  m.def("add_u8", [=](const std::string& isa, const Bytes& a, float ma, const Bytes& b, float mb,
+                      bool leaky, float slope, float lo, float hi, Bytes out) {
+    eltwise(isa).add_u8(a.data(), ma, b.data(), mb, leaky, slope, lo, hi, out.mutable_data(),
+                        a.size());
+  });
+  m.def("add_f32", [=](const std::string& isa, const Floats& a, const Floats& b, bool leaky,
+                       float slope, float lo, float hi, Floats out) {
+    eltwise(isa).add_f32(a.data(), b.data(), leaky, slope, lo, hi, out.mutable_data(), a.size());
+  });
+  m.def("scale_shift",
+        [=](const std::string& isa, const py::array& x, const std::string& x_type, float x_scale,
+            const Floats& scale, const Floats& shift, bool leaky, float slope, float lo, float hi,
+            py::array out, const std::string& out_type, float inverse_scale, int64_t channels) {
+          eltwise(isa).scale_shift(x.data(), glz_element_type(x_type), x_scale, scale.data(),
+                                   shift.data(), leaky, slope, lo, hi, out.mutable_data(),
+                                   glz_element_type(out_type), inverse_scale, x.shape(0), channels,
+                                   x.shape(1), out.shape(1));
+        });
+  m.def("planes_to_pixels_f32", [=](const std::string& isa, const Floats& x, Floats out) {
+    eltwise(isa).planes_to_pixels_f32(x.data(), out.mutable_data(), x.shape(0), x.shape(1),
+                                      x.shape(2), out.shape(2));
+  });
+  m.def("planes_to_pixels_u8",
+        [=](const std::string& isa, const Floats& x, float inverse, Bytes out) {
+          eltwise(isa).planes_to_pixels_u8(x.data(), inverse, out.mutable_data(), x.shape(0),
+                                           x.shape(1), x.shape(2), out.shape(2));
+        });
+  m.def("pixels_to_planes_f32", [=](const std::string& isa, const Floats& x, Floats out) {
+    eltwise(isa).pixels_to_planes_f32(x.data(), out.mutable_data(), out.shape(0), out.shape(1),
+                                      out.shape(2), x.shape(2));
+  });
+}
