@@ -4,7 +4,7 @@ from gluonzip.passes.eliminate import eliminate, eliminate_dead
 from gluonzip.passes.fold_batch_norm import fold_batch_norm
 from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.fuse import fuse
-from gluonzip.passes.optimize import optimize
+from gluonzip.passes.optimize import optimize, quantize_graph, simplify
 
 __all__ = [
     "eliminate",
@@ -13,4 +13,6 @@ __all__ = [
     "fold_constants",
     "fuse",
     "optimize",
+    "quantize_graph",
+    "simplify",
 ]

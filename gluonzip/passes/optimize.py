@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
-from gluonzip.graph import Graph
+from collections.abc import Collection, Iterable
+
+from gluonzip.graph import Graph, interpret
 from gluonzip.passes.eliminate import eliminate
 from gluonzip.passes.fold_batch_norm import fold_batch_norm
 from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.fuse import fuse
-from gluonzip.passes.quantize.lower import lower
+from gluonzip.passes.quantize import (
+    calibrate,
+    fake_quantize_weights,
+    insert_fake_quantize,
+    lower,
+)
+from gluonzip.passes.quantize.calibrate import Batch, Run
+from gluonzip.spec import ActivationQuantization, WeightQuantization
 
 
-def optimize(graph: Graph) -> Graph:
-    """``graph`` as the engine likes it, with the same outputs.
+def simplify(graph: Graph) -> Graph:
+    """``graph`` with constants folded, idle nodes gone, batch norms folded and epilogues fused.
 
-    Constants are folded first, so that fake-quantized weights are integers before a batch norm
-    changes their scale. If the graph holds fake quantizers they become integers at the end; to
-    quantize a float32 graph, optimize it, then calibrate, insert_fake_quantize and optimize again.
+    Constants come first, so that fake-quantized weights are integers before a batch norm changes
+    their scale. Fake quantizers of activations stay.
     """
     for step in (fold_constants, eliminate, fold_batch_norm, fuse):
         graph = step(graph)
-    if any(node.op == "fake_quantize" for node in graph.nodes):
-        graph = lower(graph)
     return graph
+
+
+def optimize(graph: Graph) -> Graph:
+    """``graph`` as the engine likes it: :func:`simplify`, then integers for fake quantizers.
+
+    To quantize a float32 graph, or what a wrapped network left in float32 (residual connections),
+    ``simplify`` it, then ``calibrate``, ``insert_fake_quantize`` and ``optimize``.
+    """
+    graph = simplify(graph)
+    if any(node.op == "fake_quantize" for node in graph.nodes):
+        # A quantizer may have stood between a flatten and the dense layer that makes it idle.
+        graph = eliminate(lower(graph))
+    return graph
+
+
+def quantize_graph(
+    graph: Graph,
+    batches: Iterable[Batch],
+    weights: WeightQuantization | None = None,
+    activations: ActivationQuantization | None = None,
+    skip: Collection[str] = (),
+    run: Run = interpret,
+) -> Graph:
+    """Post-training quantization in one call: ``graph``, as traced, in int8 from end to end.
+
+    Weights are quantized before batch norms fold, as they were trained; ``batches``, ``skip`` and
+    ``run`` are as in ``calibrate``. What a wrapped network has quantized already stays as it is.
+    """
+    graph = fake_quantize_weights(fold_constants(graph), weights, skip)
+    graph = simplify(graph)
+    ranges = calibrate(graph, batches, run, skip)
+    return optimize(insert_fake_quantize(graph, ranges, weights, activations, skip))

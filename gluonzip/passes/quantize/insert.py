@@ -9,6 +9,7 @@ import numpy as np
 from gluonzip.errors import ConfigError, DataError
 from gluonzip.graph import OPS, Constant, Graph, Node
 from gluonzip.passes.fold_constants import scales_weight
+from gluonzip.passes.quantize.kinds import activation_scale, moves_codes
 from gluonzip.passes.quantize.points import activation_points, check_names
 from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization, max_code
 
@@ -119,9 +120,10 @@ def _insert_on_activations(
 ) -> dict[str, float]:
     points = activation_points(graph, skip)
     _check_ranges(graph, points, ranges)
+    used = _ranges_in_use(graph)
     largest: dict[str, float] = {}  # of each group: one scale for all its members
     for name, leader in points.items():
-        largest[leader] = max(largest.get(leader, 0.0), float(ranges[name]))
+        largest[leader] = max(largest.get(leader, 0.0), used.get(name, float(ranges[name])))
     quantizers = {}
     for name, leader in points.items():
         scale = scale_of(largest[leader], config.bits)
@@ -134,6 +136,22 @@ def _insert_on_activations(
         nodes += [quantizers[name] for name in node.outputs if name in quantizers]
     graph.nodes = nodes
     return {name: float(ranges[name]) for name in points}
+
+
+def _ranges_in_use(graph: Graph) -> dict[str, float]:
+    """Ranges of the quantizers that are there already, on the tensors whose values they quantize:
+    a new one of the same range makes them idle."""
+    found: dict[str, float] = {}
+    for node in reversed(graph.nodes):
+        if node.op == "fake_quantize" and (scale := activation_scale(graph, node)) is not None:
+            sources, value = node.inputs[:1], scale * max_code(8)
+        elif (moves_codes(node) or node.op == "concat") and node.output in found:
+            sources, value = node.inputs, found[node.output]
+        else:
+            continue
+        for name in sources:
+            found[name] = max(found.get(name, 0.0), value)
+    return found
 
 
 def _check_ranges(graph: Graph, points: Mapping[str, str], ranges: Mapping[str, float]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gluonzip.graph import OPS, Graph, Node
 
 WEIGHTED = ("conv2d", "conv_transpose2d", "dense")
@@ -29,3 +31,14 @@ def has_quantized_weight(graph: Graph, node: Node) -> bool:
     """Is the node a weighted layer whose weight is a quantized constant?"""
     weight = graph.constants.get(node.inputs[1]) if node.op in WEIGHTED else None
     return weight is not None and weight.quantized
+
+
+def activation_scale(graph: Graph, node: Node) -> float | None:
+    """The scale of a fake quantizer that int8 can replace."""
+    if node.op != "fake_quantize" or node.attrs.get("bits", 8) != 8:
+        return None
+    scale = graph.constants.get(node.inputs[1])
+    if scale is None or scale.data.size != 1 or node.inputs[0] in graph.constants:
+        return None
+    value = float(np.float32(scale.data.reshape(())))
+    return value if value > 0 else None

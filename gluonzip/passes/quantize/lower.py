@@ -8,13 +8,17 @@ the ``out_scale`` of the node that makes their input; what needs float32 gets a 
 
 from __future__ import annotations
 
-import numpy as np
-
 from gluonzip.graph import Graph, Node
 from gluonzip.passes.eliminate import bypass
 from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.quantize.absorb import absorb_quantizers
-from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, has_quantized_weight, moves_codes
+from gluonzip.passes.quantize.kinds import (
+    AVERAGES,
+    LOOKUPS,
+    activation_scale,
+    has_quantized_weight,
+    moves_codes,
+)
 
 
 def lower(graph: Graph) -> Graph:
@@ -40,21 +44,10 @@ def lower(graph: Graph) -> Graph:
 # ---------------------------------------------------------------- fake_quantize -> quantize
 def _quantize_activations(graph: Graph) -> None:
     for node in graph.nodes:
-        scale = _activation_scale(graph, node)
+        scale = activation_scale(graph, node)
         if scale is not None:
             node.op, node.inputs, node.attrs = "quantize", node.inputs[:1], {"scale": scale}
     _keep_outputs_float(graph)
-
-
-def _activation_scale(graph: Graph, node: Node) -> float | None:
-    """The scale of a fake quantizer that int8 can replace."""
-    if node.op != "fake_quantize" or node.attrs.get("bits", 8) != 8:
-        return None
-    scale = graph.constants.get(node.inputs[1])
-    if scale is None or scale.data.size != 1 or node.inputs[0] in graph.constants:
-        return None
-    value = float(np.float32(scale.data.reshape(())))
-    return value if value > 0 else None
 
 
 def _keep_outputs_float(graph: Graph) -> None:

@@ -16,8 +16,9 @@ def activation_points(graph: Graph, skip: Collection[str] = ()) -> dict[str, str
     group of their own. Wanted are: inputs and residuals of weighted layers; and, if the output of
     such a node is wanted, operands of add, inputs of concat, average pooling and element-wise
     functions. A node that only moves values passes the wish on to its input. Nobody wants the input
-    of the layers named in ``skip``. Meant for graphs after ``optimize``: what is fused needs no
-    quantizer of its own. Raises PatternError when ``skip`` names no node.
+    of the layers named in ``skip``. What has a quantizer already (a graph traced from a wrapped
+    network) gets none. Meant for graphs after ``simplify``: what is fused needs no quantizer of its
+    own. Raises PatternError when ``skip`` names no node.
     """
     check_names(graph, skip)
     return _Search(graph, skip).points()
@@ -39,13 +40,16 @@ class _Search:
         self.producers = graph.producers()
         self.graph_inputs = {i.name for i in graph.inputs if i.dtype == "float32"}
         self.wanted: set[str] = set()
+        self.covered: set[str] = set()  # read by quantizers that are there already
         self.leader: dict[str, str] = {}
 
     def points(self) -> dict[str, str]:
         for node in reversed(self.graph.nodes):
             if node.op in WEIGHTED:
                 self._weighted(node)
-            elif self.wanted.intersection(node.outputs):
+            elif node.op == "fake_quantize":
+                self.covered.add(node.inputs[0])
+            elif any(name in self.wanted or name in self.covered for name in node.outputs):
                 self._behind(node)
         made = [i.name for i in self.graph.inputs]
         made += [name for node in self.graph.nodes for name in node.outputs]
@@ -79,7 +83,9 @@ class _Search:
                 self._join(name, node.output)
 
     def _want(self, name: str) -> None:
-        if name and name not in self.graph.constants:
+        producer = self.producers.get(name)
+        quantized = producer is not None and producer.op == "fake_quantize"
+        if name and name not in self.graph.constants and not quantized:
             self.wanted.add(name)
 
     def _passes(self, node: Node) -> bool:
