@@ -6,11 +6,7 @@ constexpr int kVecs = 2;
 constexpr int64_t kBlock = kVecs * Vector::kLanes;
 constexpr int kTile = 4;  // output pixels in registers
 
-struct Kernel {
-  using Acc = Vector::F;
-  static constexpr bool kInteger = false;
-};
-#include "../implicit_gemm/finish.inl.h"
+#include "../vector/finish.inl.h"
 
 alignas(64) const float kOutside[32] = {};
 
@@ -51,7 +47,7 @@ GLZ_INLINE void store_tile(const RowJob& job, const Vector::F (&acc)[T][V], int6
   const ConvGeometry& g = job.g;
   const int64_t row = (job.image * g.oh + job.oh) * g.ow + ow, valid = least(g.ow - ow, T);
   for (int t = 0; t < T; ++t) {
-    if (t < valid) finish_row(job.epilogue, acc[t], row + t, job.channel, job.count);
+    if (t < valid) finish_row<false>(job.epilogue, acc[t], row + t, job.channel, job.count);
   }
 }
 

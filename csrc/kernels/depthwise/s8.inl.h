@@ -11,14 +11,14 @@
 
 constexpr int64_t kBlock = Vector::kBytes;
 constexpr int64_t kStartBytes = 4 * kBlock;
-constexpr int64_t kDotBytes = Dot::kVecs * kBlock;   // weights of one quarter of the block
-constexpr int kTile = Vector::kBytes == 64 ? 4 : 2;  // output pixels in registers
+constexpr int64_t kDotBytes = Dot::kVecs * kBlock;  // weights of one quarter of the block
+#ifdef __AVX512VL__
+constexpr int kTile = 4;  // output pixels in registers, of which there are 32
+#else
+constexpr int kTile = 2;
+#endif
 
-struct Kernel {
-  using Acc = Vector::I;
-  static constexpr bool kInteger = true;
-};
-#include "../implicit_gemm/finish.inl.h"
+#include "../vector/finish.inl.h"
 
 // Outside the image; 64 bytes serve both vector lengths.
 #define GLZ_8(x) x, x, x, x, x, x, x, x
@@ -87,21 +87,55 @@ GLZ_INLINE void load_taps(const ConvGeometry& g, const Rows& rows, int64_t iw,
   for (int q = 0; q < 4; ++q) taps[q] = Dot::taps(mixed[q]);
 }
 
-GLZ_INLINE void store_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_t row,
-                            int64_t channel, int64_t count) {
+// The usual epilogue, to int8 without a residual or a slope, needs no reordering before the bytes.
+struct Requantize {
+  bool usual;
+  float hi;
+  uint8_t lo;
+  alignas(64) float multiplier[kBlock], bias[kBlock];  // in the order of the lanes
+};
+
+void prepare(const Epilogue& e, int64_t channel, Requantize* r) {
+  r->usual = e.output_type == ElementType::kU8 && e.residual == nullptr && !e.leaky;
+  if (!r->usual) return;
+  r->hi = e.hi;
+  r->lo = static_cast<uint8_t>(static_cast<int>(__builtin_rintf(e.lo)));
+  for (int64_t i = 0; i < kBlock; i += 4) {
+    const int64_t c = channel + lane_channel(i / Vector::kLanes, i % Vector::kLanes);
+    memcpy(r->multiplier + i, e.multiplier + c, 4 * sizeof(float));
+    memcpy(r->bias + i, e.bias + c, 4 * sizeof(float));
+  }
+}
+
+// Bounds commute with rounding, which is monotonic: hi is applied before, so that the conversion to
+// int32 cannot overflow upwards, and lo after (downwards it gives the lowest int32).
+GLZ_INLINE Vector::B requantize(const Requantize& r, const Vector::I (&acc)[4]) {
+  Vector::I codes[4];
+  for (int q = 0; q < 4; ++q) {
+    const Vector::F m = Vector::load(r.multiplier + q * Vector::kLanes);
+    const Vector::F b = Vector::load(r.bias + q * Vector::kLanes);
+    const Vector::F y = Vector::add(Vector::mul(Vector::to_float(acc[q]), m), b);
+    codes[q] = Vector::to_int(Vector::min(y, Vector::set(r.hi)));
+  }
+  const Vector::B lo = Vector::set_bytes(r.lo);
+  return Vector::flip_signs(Vector::max_signed(Vector::pack_in_order(codes), lo));
+}
+
+GLZ_INLINE void finish_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_t row,
+                             int64_t channel, int64_t count) {
   constexpr int kVecs = Vector::kCodeVecs;
+  constexpr int64_t kLanes = Vector::kLanes;
   Vector::I ordered[4 / kVecs][kVecs];
   Vector::in_order(acc, ordered);
-  constexpr int64_t kLanes = Vector::kLanes;
   for (int i = 0; i < 4 / kVecs; ++i) {
     const int64_t done = i * kVecs * kLanes, left = count - done;
     if (left > (kVecs - 1) * kLanes) {
-      finish_row(e, ordered[i], row, channel + done, least(left, kVecs * kLanes));
+      finish_row<true>(e, ordered[i], row, channel + done, least(left, kVecs * kLanes));
       continue;
     }
     for (int v = 0; v * kLanes < left; ++v) {
       const Vector::I one[1] = {ordered[i][v]};
-      finish_row(e, one, row, channel + done + v * kLanes, least(left - v * kLanes, kLanes));
+      finish_row<true>(e, one, row, channel + done + v * kLanes, least(left - v * kLanes, kLanes));
     }
   }
 }
@@ -110,11 +144,20 @@ GLZ_INLINE void store_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_
 struct RowJob {
   const ConvGeometry& g;
   const Epilogue& epilogue;
+  const Requantize& requantize;
   const uint8_t* input;  // at the block's first channel
   const char* packed;
   int64_t channel, count;  // the block's
   int64_t image, oh;
 };
+
+GLZ_INLINE void store_pixel(const RowJob& job, const Vector::I (&acc)[4], int64_t ow) {
+  const Epilogue& e = job.epilogue;
+  const int64_t row = (job.image * job.g.oh + job.oh) * job.g.ow + ow;
+  if (!job.requantize.usual) return finish_pixel(e, acc, row, job.channel, job.count);
+  uint8_t* out = static_cast<uint8_t*>(e.output) + row * e.output_stride + job.channel;
+  Vector::store_bytes(out, requantize(job.requantize, acc), job.count);
+}
 
 // kTile output pixels from `ow` on, dilation 1: window of Groups * 4 rows (some of weight 0) x KW.
 template <int Groups, int KW, int SW>
@@ -139,9 +182,8 @@ GLZ_INLINE void tile(const RowJob& job, const Rows (&rows)[Groups], int64_t ow) 
       }
     }
   }
-  const int64_t row = (job.image * g.oh + job.oh) * g.ow + ow, valid = least(g.ow - ow, kTile);
   for (int t = 0; t < kTile; ++t) {
-    if (t < valid) store_pixel(job.epilogue, acc[t], row + t, job.channel, job.count);
+    if (ow + t < g.ow) store_pixel(job, acc[t], ow + t);
   }
 }
 
@@ -169,8 +211,7 @@ void run_any(const RowJob& job) {
         for (int q = 0; q < 4; ++q) acc[q] = Dot::mul_add(acc[q], taps[q], w + q * kDotBytes);
       }
     }
-    const int64_t row = (job.image * g.oh + job.oh) * g.ow + ow;
-    store_pixel(job.epilogue, acc, row, job.channel, job.count);
+    store_pixel(job, acc, ow);
   }
 }
 
@@ -191,7 +232,10 @@ void run_block(const DepthwiseS8Args& a, const Epilogue& epilogue, const char* p
   const ConvGeometry& g = a.geometry;
   const RunRow run_row = choose_row(g);
   const int64_t count = least(g.channels - channel, kBlock);
+  const uint8_t* input = a.input + channel;
+  Requantize requantize;
+  prepare(epilogue, channel, &requantize);
   for (int64_t i = begin; i < end; ++i) {
-    run_row({g, epilogue, a.input + channel, packed, channel, count, i / g.oh, i % g.oh});
+    run_row({g, epilogue, requantize, input, packed, channel, count, i / g.oh, i % g.oh});
   }
 }

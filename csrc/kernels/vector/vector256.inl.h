@@ -1,16 +1,65 @@
-// What the small kernels need of AVX2 besides Simd. Included inside the anonymous namespace of an
-// ISA file, after <immintrin.h>. `n` is the number of valid lanes or bytes; none past it is
+// Vectors of AVX2 for the kernels whose lanes are channels. Included inside the anonymous namespace
+// of an ISA file, after <immintrin.h>. `n` is the number of valid lanes or bytes; none past it is
 // touched.
 
-#include "../implicit_gemm/simd256.inl.h"
 #include "common.inl.h"
 
-struct Vector : Simd {
+struct Vector {
+  using F = __m256;
+  using I = __m256i;
   using B = __m256i;
+  static constexpr int kLanes = 8;
   static constexpr int kBytes = 32;
   static constexpr int kCodeVecs = 2;  // vectors that one store_codes packs
 
-  // ---- float
+  // ---- float, and codes as float
+  static I first(int64_t n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
+                              _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static F set(float x) { return _mm256_set1_ps(x); }
+  static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
+  // NaN passes: of two operands, the second is returned.
+  static F clamp(F x, F lo, F hi) { return _mm256_min_ps(hi, _mm256_max_ps(lo, x)); }
+  static F leaky(F x, F slope) {
+    const F negative = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_LT_OQ);
+    return _mm256_blendv_ps(x, _mm256_mul_ps(x, slope), negative);
+  }
+  static F to_float(I x) { return _mm256_cvtepi32_ps(x); }
+  static F to_float(F x) { return x; }
+
+  static F load(const float* p) { return _mm256_loadu_ps(p); }
+  static F load(const float* p, int64_t n) { return _mm256_maskload_ps(p, first(n)); }
+  static F load_codes(const uint8_t* p) { return codes(_mm_loadl_epi64((const __m128i*)p)); }
+  static F load_codes(const uint8_t* p, int64_t n) {
+    uint8_t bytes[8] = {};
+    memcpy(bytes, p, static_cast<size_t>(n));
+    return load_codes(bytes);
+  }
+
+  static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  static void store(float* p, F x, int64_t n) { _mm256_maskstore_ps(p, first(n), x); }
+  static void store(int32_t* p, I x) { _mm256_storeu_si256((I*)p, x); }
+  static void store(int32_t* p, I x, int64_t n) { _mm256_maskstore_epi32(p, first(n), x); }
+
+  // y is within [-127, 127], or NaN, which becomes -127; n bytes are written.
+  template <int V>
+  static void store_codes(uint8_t* p, const F (&y)[V], int64_t n) {
+    static_assert(V <= 2, "one 16-byte store");
+    const I mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(y[0]), _mm256_cvtps_epi32(y[V - 1]));
+    const I pairs = _mm256_permute4x64_epi64(mixed, 0xd8);
+    const __m128i signed_bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
+    const __m128i codes = _mm_max_epi8(signed_bytes, _mm_set1_epi8(-127));
+    const __m128i bytes = _mm_xor_si128(codes, _mm_set1_epi8(-128));
+    if (n == 16) {
+      _mm_storeu_si128((__m128i*)p, bytes);
+    } else {
+      alignas(16) uint8_t buffer[16];
+      _mm_store_si128((__m128i*)buffer, bytes);
+      memcpy(p, buffer, static_cast<size_t>(n));
+    }
+  }
   static F zero() { return _mm256_setzero_ps(); }
   static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
   static F div(F a, F b) { return _mm256_div_ps(a, b); }
@@ -81,6 +130,13 @@ struct Vector : Simd {
     out[1][1] = _mm256_permute2x128_si256(x[2], x[3], 0x31);
   }
 
+  // Sums of interleaved vectors as signed bytes (saturated), in the order of channels.
+  static B pack_in_order(const I (&x)[4]) {
+    return _mm256_packs_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+  }
+  static B max_signed(B a, B b) { return _mm256_max_epi8(a, b); }
+  static B flip_signs(B x) { return _mm256_xor_si256(x, set_bytes(0x80)); }
+
   // Four rows of kLanes floats become kLanes rows of four, `stride` floats apart.
   static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {
     const F ab_lo = _mm256_unpacklo_ps(a, b), ab_hi = _mm256_unpackhi_ps(a, b);
@@ -108,5 +164,11 @@ struct Vector : Simd {
     out[1] = _mm256_shuffle_ps(ab_lo, cd_lo, 0xee);
     out[2] = _mm256_shuffle_ps(ab_hi, cd_hi, 0x44);
     out[3] = _mm256_shuffle_ps(ab_hi, cd_hi, 0xee);
+  }
+
+ private:
+  static F codes(__m128i bytes) {
+    return _mm256_cvtepi32_ps(
+        _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(128)));
   }
 };

@@ -1,14 +1,62 @@
-// What the small kernels need of AVX-512BW besides Simd; the same functions as vector256.inl.h.
+// Vectors of AVX-512BW; the same functions as vector256.inl.h.
 
-#include "../implicit_gemm/simd512.inl.h"
+// GCC 12 warns of its own _mm512_undefined_ps() (its bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+
 #include "common.inl.h"
 
-struct Vector : Simd {
+struct Vector {
+  using F = __m512;
+  using I = __m512i;
   using B = __m512i;
+  static constexpr int kLanes = 16;
   static constexpr int kBytes = 64;
   static constexpr int kCodeVecs = 4;
 
-  // ---- float
+  // ---- float, and codes as float
+  static __mmask16 first(int64_t n) { return static_cast<__mmask16>((1u << n) - 1); }
+  static F set(float x) { return _mm512_set1_ps(x); }
+  static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+  // NaN passes: of two operands, the second is returned.
+  static F clamp(F x, F lo, F hi) { return _mm512_min_ps(hi, _mm512_max_ps(lo, x)); }
+  static F leaky(F x, F slope) {
+    const __mmask16 negative = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ);
+    return _mm512_mask_mul_ps(x, negative, x, slope);
+  }
+  static F to_float(I x) { return _mm512_cvtepi32_ps(x); }
+  static F to_float(F x) { return x; }
+
+  static F load(const float* p) { return _mm512_loadu_ps(p); }
+  static F load(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
+  static F load_codes(const uint8_t* p) { return codes(_mm_loadu_si128((const __m128i*)p)); }
+  static F load_codes(const uint8_t* p, int64_t n) {
+    return codes(_mm_maskz_loadu_epi8(first(n), p));
+  }
+
+  static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
+  static void store(float* p, F x, int64_t n) { _mm512_mask_storeu_ps(p, first(n), x); }
+  static void store(int32_t* p, I x) { _mm512_storeu_si512(p, x); }
+  static void store(int32_t* p, I x, int64_t n) { _mm512_mask_storeu_epi32(p, first(n), x); }
+
+  // y is within [-127, 127], or NaN, which becomes -127; n bytes are written.
+  template <int V>
+  static void store_codes(uint8_t* p, const F (&y)[V], int64_t n) {
+    I q[4];
+    for (int v = 0; v < 4; ++v) q[v] = _mm512_cvtps_epi32(y[v < V ? v : 0]);
+    const I pairs_01 = _mm512_packs_epi32(q[0], q[1]), pairs_23 = _mm512_packs_epi32(q[2], q[3]);
+    const I mixed = _mm512_packs_epi16(pairs_01, pairs_23);
+    const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const I codes = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), _mm512_set1_epi8(-127));
+    const I bytes = _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
+    if (n == 64) {
+      _mm512_storeu_si512(p, bytes);
+    } else if (n == 32) {
+      _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(bytes));
+    } else {
+      _mm512_mask_storeu_epi8(p, (1ull << n) - 1, bytes);
+    }
+  }
   static F zero() { return _mm512_setzero_ps(); }
   static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
   static F div(F a, F b) { return _mm512_div_ps(a, b); }
@@ -78,6 +126,12 @@ struct Vector : Simd {
     out[0][3] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
   }
 
+  static B pack_in_order(const I (&x)[4]) {
+    return _mm512_packs_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
+  }
+  static B max_signed(B a, B b) { return _mm512_max_epi8(a, b); }
+  static B flip_signs(B x) { return _mm512_xor_si512(x, set_bytes(0x80)); }
+
   static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {
     F rows[4];
     transpose_lanes(a, b, c, d, rows);
@@ -100,6 +154,10 @@ struct Vector : Simd {
   }
 
  private:
+  static F codes(__m128i bytes) {
+    return _mm512_cvtepi32_ps(
+        _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(128)));
+  }
   // 4 x 4 within each 128-bit lane.
   static void transpose_lanes(F a, F b, F c, F d, F (&out)[4]) {
     const F ab_lo = _mm512_unpacklo_ps(a, b), ab_hi = _mm512_unpackhi_ps(a, b);
