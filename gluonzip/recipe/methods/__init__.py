@@ -1,0 +1,16 @@
+"""The registry of methods: a new one is a module here and a row in ``METHODS``."""
+
+from gluonzip.recipe.methods.base import Method
+from gluonzip.recipe.methods.finetune import Finetune
+from gluonzip.recipe.methods.prune import Prune
+from gluonzip.recipe.methods.quantize import Quantize
+from gluonzip.recipe.methods.train import Train
+
+METHODS: dict[str, type[Method]] = {
+    "train": Train,
+    "prune": Prune,
+    "finetune": Finetune,
+    "quantize": Quantize,
+}
+
+__all__ = ["METHODS", "Finetune", "Method", "Prune", "Quantize", "Train"]

@@ -1,0 +1,85 @@
+"""Symmetric integers for weights and activations: calibration, then training with both in place."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from gluonzip.errors import ConfigError
+from gluonzip.recipe.job import Job
+from gluonzip.recipe.methods.base import Distill, Fit, Method, need_train_data, run_fit
+from gluonzip.recipe.model import Model
+from gluonzip.spec import ActivationQuantization, WeightQuantization, granularity
+
+
+class Weights(Model):
+    """Integers of weights (:class:`gluonzip.spec.WeightQuantization`)."""
+
+    bits: int = Field(8, ge=2, le=8)
+    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+
+    def value(self) -> WeightQuantization:
+        return WeightQuantization(self.bits, granularity(self.granularity))
+
+
+class Activations(Model):
+    """Integers of layer inputs (:class:`gluonzip.spec.ActivationQuantization`)."""
+
+    bits: int = Field(8, ge=2, le=8)
+    observer: Literal["minmax"] = "minmax"
+
+    def value(self) -> ActivationQuantization:
+        return ActivationQuantization(self.bits, self.observer)
+
+
+class Quantize(Method):
+    """Quantize ``layers``; ranges of activations come from the calibration data.
+
+    ``activations: null`` quantizes weights only. With ``training`` the network then trains on
+    through the quantizers (straight-through gradients), and the ranges are taken again at the end.
+    """
+
+    method: Literal["quantize"] = "quantize"
+    layers: tuple[str, ...] = ("*",)
+    weights: Weights = Weights()
+    activations: Activations | None = Activations()
+    training: Fit | None = None
+    distill: Distill | None = None
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _distill_trains(self) -> Quantize:
+        if self.distill is not None and self.training is None:
+            raise ValueError("distill needs training: say for how many epochs")
+        return self
+
+    def check(self, job: Job) -> None:
+        from gluonzip.gluon import select
+
+        if self.training is not None:
+            need_train_data(self, job)
+        if self.activations is not None and job.calibration_data is None:
+            raise ConfigError(
+                "stage 'quantize' needs calibration_data for the ranges of activations "
+                "(or activations: null, to quantize weights only)"
+            )
+        select(job.net, self.layers)
+
+    def run(self, job: Job) -> None:
+        from gluonzip.gluon import calibrate, quantize
+
+        activations = None if self.activations is None else self.activations.value()
+        job.records["quantize"] = quantize(
+            job.net, weights=self.weights.value(), activations=activations, layers=self.layers
+        )
+        if activations is not None:
+            calibrate(job.net, job.calibration_data)
+        if self.training is not None:
+            run_fit(job, self.training, self.distill, "quantize")
+            if activations is not None:
+                calibrate(job.net, job.calibration_data)

@@ -1,0 +1,29 @@
+"""A frozen copy of a network: a teacher that training the original does not touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def snapshot(net: Any, sample: Any) -> Any:
+    """``net`` as it is now, as an independent, hybridized ``mx.gluon.SymbolBlock``.
+
+    ``sample``: one batch, an ``mx.nd.NDArray`` (it settles deferred shapes). The copy has its own
+    arrays, no gradients, and answers exactly as ``net`` does at inference.
+    """
+    import mxnet as mx
+
+    net(sample)
+    inputs = mx.sym.var("data")
+    outputs = net(inputs)
+    copied = mx.gluon.SymbolBlock(outputs, inputs)
+    source = net.collect_params()
+    own = copied.collect_params()
+    for name in own.keys():
+        parameter = own[name]
+        parameter.shape = source[name].shape
+        parameter.grad_req = "null"
+        parameter.initialize(mx.init.Zero(), force_reinit=True)
+        parameter.set_data(source[name].data().copy())
+    copied.hybridize(static_alloc=True, static_shape=False)
+    return copied
