@@ -17,7 +17,7 @@ class Network(Model):
     """Which network (:func:`gluonzip.model_zoo.get_model`); ``options`` are its arguments."""
 
     name: str
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class Distortion(Model):

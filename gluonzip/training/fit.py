@@ -42,8 +42,8 @@ def fit(
 
     ``loss``: a Gluon loss of (outputs, labels), by default softmax cross-entropy; with a
     ``teacher`` (any callable on a batch), of (outputs, teacher's outputs, labels), such as
-    :class:`gluonzip.gluon.DistillationLoss`. ``on_epoch`` is called with the number (from 0) of each
-    epoch before it begins; it may prune ``net``.
+    :class:`gluonzip.gluon.DistillationLoss`. ``on_epoch`` is called with the number (from 0) of
+    each epoch before it begins; it may prune ``net``.
     """
     import mxnet as mx
 

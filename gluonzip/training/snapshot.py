@@ -19,7 +19,7 @@ def snapshot(net: Any, sample: Any) -> Any:
     copied = mx.gluon.SymbolBlock(outputs, inputs)
     source = net.collect_params()
     own = copied.collect_params()
-    for name in own.keys():
+    for name in own.keys():  # noqa: SIM118 (a ParameterDict does not iterate)
         parameter = own[name]
         parameter.shape = source[name].shape
         parameter.grad_req = "null"

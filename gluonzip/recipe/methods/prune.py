@@ -37,7 +37,9 @@ class Rule(Model):
         given = [n for n in ("sparsity", "threshold") if getattr(self, n) is not None]
         if isinstance(parse_pattern(self.pattern), NM):
             if given:
-                raise ValueError(f"pattern {self.pattern} sets the sparsity itself; drop {given[0]}")
+                raise ValueError(
+                    f"pattern {self.pattern} sets the sparsity itself; drop {given[0]}"
+                )
         elif len(given) != 1:
             raise ValueError("give exactly one of sparsity and threshold")
         return self
