@@ -17,9 +17,10 @@ ORDER = [
     {"passes", "archive"},
     {"runtime"},
     {"gluon"},
+    {"training"},
     {"report"},
     {"recipe"},
-    {"compress"},
+    {"pipeline"},
     {"model_zoo"},
     {"cli"},
 ]
@@ -27,9 +28,10 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
 # The layers that may import a third-party package.
 ONLY_IN = {
-    "mxnet": {"gluon", "report", "compress", "model_zoo"},
+    "mxnet": {"gluon", "training", "report", "pipeline", "model_zoo"},
     "gluoncv": {"model_zoo"},
     "click": {"cli"},
+    "rich": {"report", "cli"},
     "pydantic": {"recipe"},
     "yaml": {"recipe"},
     "matplotlib": {"report"},

@@ -1,0 +1,152 @@
+"""A report as plain tables of text, which every form of output shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gluonzip.report.facts import LayerFacts
+from gluonzip.report.report import Report
+
+
+@dataclass(frozen=True)
+class Table:
+    """``left``: how many of the first columns hold words; the others hold numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    note: str = ""
+    wide: frozenset[int] = field(default_factory=frozenset)
+    """Columns further right that hold words as well."""
+
+    def is_words(self, column: int) -> bool:
+        return column < self.left or column in self.wide
+
+
+def tables(report: Report) -> list[Table]:
+    """Summary, layers, stages, archive."""
+    return [summary(report), layers(report), stages(report), archive(report)]
+
+
+def summary(report: Report) -> Table:
+    """The one table: dense against compressed."""
+    drop = report.drop
+    rows = [
+        (
+            f"accuracy on {report.samples:,} samples",
+            percent(report.dense_accuracy),
+            percent(report.engine_accuracy),
+            "" if drop is None else f"{-drop:+.2f} points",
+        ),
+        (
+            "bytes (parameters; whole archive)",
+            f"{report.dense_bytes:,}",
+            f"{report.archive.total:,}",
+            f"{report.ratio:.1f}x smaller",
+        ),
+    ]
+    rows += [
+        (
+            f"latency, batch {item.batch}",
+            milliseconds(item.dense_ms),
+            milliseconds(item.engine_ms),
+            f"{item.speedup:.1f}x faster"
+            if item.speedup >= 1
+            else f"{1 / item.speedup:.1f}x slower",
+        )
+        for item in report.latency
+    ]
+    header = ("", "dense (MXNet)", "compressed (engine)", "")
+    return Table(f"{report.name}: dense and compressed", header, tuple(rows), note=_notes(report))
+
+
+def _notes(report: Report) -> str:
+    machine = report.machine
+    notes = [
+        f"{machine.cpu}, {machine.cores} cores; {machine.threads} threads each; "
+        f"engine ISA {machine.isa}"
+    ]
+    if report.agreement is not None:
+        same = report.agreement
+        notes.append(
+            f"the engine answers as the simulated network on {same.same_answer:,} of "
+            f"{same.samples:,} samples ({percent(same.share)}); outputs differ by at most "
+            f"{same.largest_difference:.2g}"
+        )
+    notes.append(f"{report.seconds:.0f} s in all")
+    return "; ".join(notes)
+
+
+def layers(report: Report) -> Table:
+    """Every weighted layer, compressed or skipped and why."""
+    header = (
+        "layer", "type", "weight", "parameters", "zeros", "bits w/a", "fp32 bytes", "bytes",
+        "ratio", "stored as", "skipped",
+    )  # fmt: skip
+    rows = [_layer_row(layer) for layer in report.layers]
+    return Table("Layers", header, tuple(rows), left=3, wide=frozenset({9, 10}))
+
+
+def _layer_row(layer: LayerFacts) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.kind,
+        "x".join(map(str, layer.shape)),
+        f"{layer.parameters:,}",
+        percent(layer.sparsity, 1),
+        f"{layer.weight_bits}/{layer.activation_bits}",
+        f"{layer.dense_bytes:,}",
+        f"{layer.archive_bytes:,}",
+        f"{layer.dense_bytes / layer.archive_bytes:.1f}x" if layer.archive_bytes else "-",
+        layer.encoding,
+        layer.reason or "-",
+    )
+
+
+def stages(report: Report) -> Table:
+    """The way from dense to compressed."""
+    header = ("stage", "accuracy", "archive bytes", "fp32 parameters by archive", "seconds")
+    rows = tuple(
+        (
+            stage.name,
+            percent(stage.accuracy),
+            f"{stage.archive_bytes:,}",
+            f"{report.dense_bytes / stage.archive_bytes:.1f}x",
+            f"{stage.seconds:.1f}",
+        )
+        for stage in report.stages
+    )
+    return Table("Stages", header, rows, note="accuracy in MXNet, quantizers simulated")
+
+
+def archive(report: Report) -> Table:
+    """Where every byte of the archive is."""
+    parts = report.archive
+    rows = [
+        ("header", "", "", "", f"{parts.header:,}"),
+        ("index (graph, names, checksums)", "", "", "", f"{parts.index:,}"),
+    ]
+    rows += [
+        (
+            s.name,
+            f"{s.dtype} {'x'.join(map(str, s.shape))}",
+            s.encoding,
+            f"{s.bits}",
+            f"{s.bytes:,}",
+        )
+        for s in parts.sections
+    ]
+    rows += [
+        ("meta (recipe, origin)", "", "deflate", "", f"{parts.meta:,}"),
+        ("total", "", "", "", f"{parts.total:,}"),
+    ]
+    return Table("Archive", ("part", "tensor", "stored as", "bits", "bytes"), tuple(rows), left=3)
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.3f} ms" if value < 10 else f"{value:.1f} ms"
