@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it was measured. ``isa``: of the engine; ``threads``: of both sides."""
+    """Where it was measured. ``isa`` and ``threads`` are the engine's."""
 
     cpu: str
     cores: int
     isa: str
     threads: int
+    mxnet_threads: int
     versions: dict[str, str]
 
 
@@ -30,9 +31,9 @@ class Stage:
 class LayerFacts:
     """A layer with parameters.
 
-    ``parameters`` counts biases as well; ``shape``, ``sparsity`` and ``weight_bits`` are of the weight
-    alone. ``archive_bytes``: of its tensors' sections. ``reason``: why something was not done to it,
-    "" if all was.
+    ``parameters`` counts biases as well; ``shape``, ``sparsity`` and ``weight_bits`` are of the
+    weight alone. ``archive_bytes``: of its tensors' sections. ``reason``: why something was not done
+    to it, "" if all was.
     """
 
     name: str

@@ -64,9 +64,11 @@ def summary(report: Report) -> Table:
 def _notes(report: Report) -> str:
     machine = report.machine
     notes = [
-        f"{machine.cpu}, {machine.cores} cores; {machine.threads} threads each; "
-        f"engine ISA {machine.isa}"
+        f"{machine.cpu}, {machine.cores} cores; MXNet with {machine.mxnet_threads} threads, engine "
+        f"with {machine.threads}, ISA {machine.isa}"
     ]
+    if machine.mxnet_threads < machine.threads:
+        notes.append("set OMP_NUM_THREADS before importing mxnet to give it as many")
     if report.agreement is not None:
         same = report.agreement
         notes.append(

@@ -1,0 +1,192 @@
+"""The one call: a network through the stages of a recipe, packed, run and measured."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gluonzip._version import __version__
+from gluonzip.archive import to_bytes, write
+from gluonzip.errors import ConfigError
+from gluonzip.graph import Graph
+from gluonzip.pipeline.graphs import to_graph
+from gluonzip.pipeline.result import Result
+from gluonzip.recipe import Job, Recipe, load
+from gluonzip.report import Report, Stage, measure
+from gluonzip.report.machine import machine
+from gluonzip.runtime import Engine, cores
+from gluonzip.training import Progress, Silent, accuracy, pairs, snapshot
+
+
+def compress(
+    net: Any,
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    train_data: Iterable[Any] | None = None,
+    calibration_data: Iterable[Any] | None = None,
+    validation_data: Iterable[Any] | None = None,
+    teacher: Any = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Run the stages of ``recipe`` on ``net``, in place, and measure dense against compressed.
+
+    ``recipe``: a :class:`gluonzip.recipe.Recipe`, an equal mapping, a YAML file or a built-in name;
+    its ``network`` and ``data`` are not used. ``net``: an initialized Gluon network. Data:
+    iterables of batches (inputs, labels) that can be gone through again and again (a Gluon DataLoader, an
+    ``mx.io`` iterator, :class:`gluonzip.training.Batches`, a list). ``validation_data`` only
+    measures; nothing is chosen by it. ``teacher``: any callable on a batch, by default the network as it is
+    before the first stage that compresses. ``threads`` of the engine, by default all cores.
+
+    Seeds MXNet's and NumPy's global generators with ``recipe.seed``.
+
+    Raises ConfigError (recipe, missing data), PatternError (a layer pattern that matches nothing;
+    before anything is trained), DataError (unusable data or weights), TraceError.
+    """
+    recipe = load(recipe)
+    job = Job(net, train_data, calibration_data, teacher, progress or Silent())
+    return _Run(recipe, job, validation_data, threads).run()
+
+
+class _Run:
+    """One pass through the stages: what has to be remembered on the way."""
+
+    def __init__(
+        self, recipe: Recipe, job: Job, validation_data: Iterable[Any] | None, threads: int | None
+    ) -> None:
+        self.recipe, self.job = recipe, job
+        self.validation_data, self.threads = validation_data, threads or cores()
+        self.sample = _first_inputs(validation_data, job.calibration_data, job.train_data)
+        self.stages: list[Stage] = []
+        self.dense: Any = None
+        self.dense_weights: dict[str, np.ndarray] = {}
+        self.begin = self.stage_begin = time.perf_counter()
+
+    def run(self) -> Result:
+        _seed(self.recipe.seed)
+        for stage in self.recipe.stages:
+            stage.check(self.job)
+        for stage in self.recipe.stages:
+            if stage.compresses and self.dense is None:
+                self._keep_dense()
+            stage.run(self.job)
+            if stage.compresses:
+                self._note_stage(stage.method)
+        if self.dense is None:
+            self._keep_dense()
+        return self._result()
+
+    # ------------------------------------------------------------ on the way
+    def _keep_dense(self) -> None:
+        """The network is dense now: keep a copy to compare with, and as the teacher."""
+        import mxnet as mx
+
+        self.dense = snapshot(self.job.net, mx.nd.array(self.sample))
+        self.dense_weights = measure.effective_weights(self.job.net)
+        if self.job.teacher is None:
+            self.job.teacher = self.dense
+        self._note_stage("dense")
+
+    def _note_stage(self, name: str) -> None:
+        taken = {stage.name for stage in self.stages}
+        numbered = (f"{name} {i}" for i in range(2, len(taken) + 3))
+        name = name if name not in taken else next(n for n in numbered if n not in taken)
+        right = (
+            None if self.validation_data is None else accuracy(self.job.net, self.validation_data)
+        )
+        size = len(to_bytes(self._graph(), self._meta()))
+        now = time.perf_counter()
+        self.stages.append(Stage(name, right, size, now - self.stage_begin))
+        self.stage_begin = now
+
+    def _graph(self) -> Graph:
+        return to_graph(self.job.net, self.sample.shape, self.recipe.name)
+
+    def _meta(self) -> dict[str, Any]:
+        """What goes with the archive: the recipe, and what it led to."""
+        return {
+            "origin": {"gluonzip": __version__, "network": type(self.job.net).__name__},
+            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
+            "report": {s.name: {"accuracy": s.accuracy} for s in self.stages},
+        }
+
+    # ------------------------------------------------------------ at the end
+    def _result(self) -> Result:
+        graph, meta = self._graph(), self._meta()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "network.glz"
+            info = write(path, graph, meta)
+            engine = Engine.load(path, threads=self.threads)
+        scores = None
+        if self.validation_data is not None:
+            scores = _scores(self.job.net, engine, self.validation_data)
+        net = self.job.net
+        report = Report(
+            name=self.recipe.name,
+            machine=machine(self.threads, engine.isa),
+            samples=0 if scores is None else len(scores[2]),
+            dense_bytes=_dense_bytes(self.dense),
+            dense_accuracy=self.stages[0].accuracy,
+            engine_accuracy=None if scores is None else _share_right(scores[1], scores[2]),
+            stages=tuple(self.stages),
+            layers=measure.layer_facts(net, info, self.job.records),
+            archive=measure.archive_bytes(info),
+            latency=measure.latencies(_prepared(self.dense), engine, self.sample),
+            agreement=None if scores is None else measure.agreement(scores[0], scores[1]),
+            histograms=measure.histograms(self.dense_weights, measure.effective_weights(net)),
+            seconds=time.perf_counter() - self.begin,
+        )
+        return Result(net, graph, report, meta)
+
+
+def _seed(seed: int) -> None:
+    import mxnet as mx
+
+    mx.random.seed(seed)
+    np.random.seed(seed)
+
+
+def _first_inputs(*sources: Iterable[Any] | None) -> np.ndarray:
+    """The first batch of inputs of the first data given, as NumPy."""
+    for data in sources:
+        if data is not None:
+            return next(iter(pairs(data)))[0].asnumpy()
+    raise ConfigError("compress needs data: give train_data, calibration_data or validation_data")
+
+
+def _dense_bytes(dense: Any) -> int:
+    return 4 * sum(p.data().size for p in dense.collect_params().values())
+
+
+def _prepared(net: Any) -> Callable[[np.ndarray], Callable[[], object]]:
+    """``net`` as the latency measurement wants it: a batch to a call that waits for the answer."""
+    import mxnet as mx
+
+    net.hybridize(static_alloc=True, static_shape=True)
+
+    def prepare(x: np.ndarray) -> Callable[[], object]:
+        batch = mx.nd.array(x)
+        return lambda: net(batch).wait_to_read()
+
+    return prepare
+
+
+def _scores(
+    net: Any, engine: Any, data: Iterable[Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Outputs of the simulated network, outputs of the engine, and labels, over one pass."""
+    simulated, measured, labels = [], [], []
+    for inputs, answers in pairs(data):
+        simulated.append(net(inputs).asnumpy())
+        measured.append(engine(inputs.asnumpy()))
+        labels.append(answers.asnumpy())
+    return tuple(np.concatenate(part) for part in (simulated, measured, labels))
+
+
+def _share_right(scores: np.ndarray, labels: np.ndarray) -> float:
+    return float((scores.argmax(axis=1) == labels).mean())

@@ -1,0 +1,21 @@
+"""From a Gluon network, plain or compressed, to the graph that an archive holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gluonzip.graph import Graph
+from gluonzip.passes import optimize
+from gluonzip.passes.quantize import lower
+
+
+def to_graph(net: Any, shape: tuple[int, ...], name: str) -> Graph:
+    """``net`` traced, optimized and, where it simulates quantization, in integers.
+
+    ``shape``: of one batch of its input. Raises TraceError as :func:`gluonzip.gluon.trace`.
+    """
+    from gluonzip.gluon import trace
+
+    graph = lower(optimize(trace(net, shape)))
+    graph.name = name
+    return graph
