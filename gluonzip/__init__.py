@@ -1,18 +1,36 @@
 """gluonzip: compress MXNet/Gluon networks, and run them small and fast without MXNet.
 
-``import gluonzip`` is light: MXNet is imported when something under ``gluonzip.gluon`` is first
-used.
+``import gluonzip`` is light: what a name needs is imported when it is first used.
 """
 
 import importlib
 
 from gluonzip._version import __version__
 
-__all__ = ["__version__"]
+_LAZY = {
+    "Engine": "gluonzip.runtime",
+    "CompiledBlock": "gluonzip.gluon",
+    "Recipe": "gluonzip.recipe",
+    "Report": "gluonzip.report",
+    "Result": "gluonzip.pipeline",
+    "compress": "gluonzip.pipeline",
+}
+_MODULES = frozenset(
+    ("archive", "errors", "gluon", "graph", "model_zoo", "passes", "pipeline", "recipe", "report")
+    + ("runtime", "spec", "training")
+)
+
+__all__ = ["CompiledBlock", "Engine", "Recipe", "Report", "Result", "__version__", "compress"]
 
 
 def __getattr__(name: str) -> object:
-    """``gluonzip.gluon`` without an import of its own: MXNet loads when it is first named."""
-    if name == "gluon":
-        return importlib.import_module("gluonzip.gluon")
+    """Public names and subpackages, imported when they are first named."""
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    if name in _MODULES:
+        return importlib.import_module(f"gluonzip.{name}")
     raise AttributeError(f"module 'gluonzip' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_MODULES})

@@ -38,10 +38,11 @@ def compress(
 
     ``recipe``: a :class:`gluonzip.recipe.Recipe`, an equal mapping, a YAML file or a built-in name;
     its ``network`` and ``data`` are not used. ``net``: an initialized Gluon network. Data:
-    iterables of batches (inputs, labels) that can be gone through again and again (a Gluon DataLoader, an
-    ``mx.io`` iterator, :class:`gluonzip.training.Batches`, a list). ``validation_data`` only
-    measures; nothing is chosen by it. ``teacher``: any callable on a batch, by default the network as it is
-    before the first stage that compresses. ``threads`` of the engine, by default all cores.
+    iterables of batches (inputs, labels) that can be gone through again and again (a Gluon
+    DataLoader, an ``mx.io`` iterator, :class:`gluonzip.training.Batches`, a list).
+    ``validation_data`` only measures; nothing is chosen by it. ``teacher``: any callable on a
+    batch, by default the network as it is before the first stage that compresses. ``threads`` of
+    the engine, by default all cores.
 
     Seeds MXNet's and NumPy's global generators with ``recipe.seed``.
 

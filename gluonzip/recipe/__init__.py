@@ -1,7 +1,7 @@
 """Recipes: what happens to which layers, in one YAML file or the equal Python objects."""
 
 from gluonzip.recipe.job import Job
-from gluonzip.recipe.load import NAMED, load, quick
+from gluonzip.recipe.load import NAMED, dump, load, quick
 from gluonzip.recipe.methods import METHODS, Finetune, Method, Prune, Quantize, Train
 from gluonzip.recipe.schema import Data, Network, Recipe
 
@@ -17,6 +17,7 @@ __all__ = [
     "Quantize",
     "Recipe",
     "Train",
+    "dump",
     "load",
     "quick",
 ]

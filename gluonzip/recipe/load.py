@@ -39,6 +39,12 @@ def load(source: str | Path | Mapping[str, Any] | Recipe, overrides: Iterable[st
         raise ConfigError(f"{origin}: {_explain(error, values)}") from None
 
 
+def dump(recipe: Recipe, path: str | Path) -> None:
+    """Write ``recipe`` as YAML; :func:`load` gives back an equal one."""
+    values = recipe.model_dump(mode="json")
+    Path(path).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+
 def quick(recipe: Recipe) -> Recipe:
     """The same recipe for a trial: an eighth of the epochs, at most 1,200 digits."""
     values = _shorten(recipe.model_dump())

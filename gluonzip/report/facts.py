@@ -32,8 +32,8 @@ class LayerFacts:
     """A layer with parameters.
 
     ``parameters`` counts biases as well; ``shape``, ``sparsity`` and ``weight_bits`` are of the
-    weight alone. ``archive_bytes``: of its tensors' sections. ``reason``: why something was not done
-    to it, "" if all was.
+    weight alone. ``archive_bytes``: of its tensors' sections. ``reason``: why something was not
+    done to it, "" if all was.
     """
 
     name: str

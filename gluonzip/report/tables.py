@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gluonzip.report.facts import LayerFacts
+from gluonzip.report.facts import ArchiveBytes, LayerFacts
 from gluonzip.report.report import Report
 
 
@@ -26,7 +26,7 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """Summary, layers, stages, archive."""
-    return [summary(report), layers(report), stages(report), archive(report)]
+    return [summary(report), layers(report), stages(report), archive(report.archive, "Archive")]
 
 
 def summary(report: Report) -> Table:
@@ -122,9 +122,8 @@ def stages(report: Report) -> Table:
     return Table("Stages", header, rows, note="accuracy in MXNet, quantizers simulated")
 
 
-def archive(report: Report) -> Table:
-    """Where every byte of the archive is."""
-    parts = report.archive
+def archive(parts: ArchiveBytes, title: str) -> Table:
+    """Where every byte of an archive is."""
     rows = [
         ("header", "", "", "", f"{parts.header:,}"),
         ("index (graph, names, checksums)", "", "", "", f"{parts.index:,}"),
@@ -143,7 +142,7 @@ def archive(report: Report) -> Table:
         ("meta (recipe, origin)", "", "deflate", "", f"{parts.meta:,}"),
         ("total", "", "", "", f"{parts.total:,}"),
     ]
-    return Table("Archive", ("part", "tensor", "stored as", "bits", "bytes"), tuple(rows), left=3)
+    return Table(title, ("part", "tensor", "stored as", "bits", "bytes"), tuple(rows), left=3)
 
 
 def percent(share: float | None, digits: int = 2) -> str:

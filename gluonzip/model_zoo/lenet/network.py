@@ -29,3 +29,8 @@ class LeNet(nn.HybridBlock):
         x = self.pool1(self.conv1(x))
         x = self.pool2(self.conv2(x))
         return self.fc2(self.fc1(x))
+
+
+def lenet(classes: int = 10, **kwargs: Any) -> LeNet:
+    """LeNet-5, not initialized."""
+    return LeNet(classes, **kwargs)

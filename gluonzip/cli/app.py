@@ -1,0 +1,31 @@
+"""The group of verbs."""
+
+from __future__ import annotations
+
+import click
+
+from gluonzip._version import __version__
+from gluonzip.cli.bench import bench
+from gluonzip.cli.compress import compress
+from gluonzip.cli.inspect import inspect
+from gluonzip.cli.run import run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gluonzip")
+def app() -> None:
+    """Compress MXNet/Gluon networks, and run them small and fast.
+
+    \b
+    Examples:
+      gluonzip compress lenet                      train, prune, quantize, pack LeNet-5
+      gluonzip inspect runs/lenet/lenet.glz        where every byte goes
+      gluonzip bench runs/lenet/lenet.glz          latency by batch, and by layer
+      gluonzip run runs/lenet/lenet.glz --input digits.npy --output scores.npy
+
+    Exit codes: 0 done, 1 an error that is explained, 2 wrong usage.
+    """
+
+
+for verb in (compress, inspect, bench, run):
+    app.add_command(verb)

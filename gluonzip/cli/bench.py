@@ -1,0 +1,51 @@
+"""``gluonzip bench``: latency of an archive on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from gluonzip.cli.verb import verb
+
+
+@verb
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--batch", multiple=True, type=click.IntRange(1), help="Batch size; repeatable.")
+@click.option("--threads", multiple=True, type=click.IntRange(1), help="Repeatable.")
+@click.option("--isa", help="Instruction set to force; default the best.")
+@click.option("--shape", help="Shape of one sample where the archive leaves it open: 3,224,224.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def bench(
+    file: Path,
+    batch: tuple[int, ...],
+    threads: tuple[int, ...],
+    isa: str | None,
+    shape: str | None,
+    as_json: bool,
+) -> None:
+    """Time FILE on random inputs: by batch and threads, and by layer.
+
+    Medians of calls after a warm-up; batches of 1 and 64 and all cores by default.
+
+    \b
+    Examples:
+      gluonzip bench lenet.glz
+      gluonzip bench lenet.glz --batch 1 --batch 16 --threads 1 --threads 2 --isa avx2
+    """
+    from gluonzip.report import bench as measure
+    from gluonzip.report.machine import machine
+
+    sizes = tuple(int(n) for n in shape.split(",")) if shape else None
+    facts = measure.bench(file, batch or (1, 64), threads or (None,), isa, sizes)
+    if as_json:
+        click.echo(json.dumps({"machine": asdict(machine()), **asdict(facts)}, indent=1))
+        return
+    from gluonzip.cli.console import output
+    from gluonzip.report.text import show
+
+    console = output()
+    for table in measure.tables(facts, machine()):
+        show(console, table)
