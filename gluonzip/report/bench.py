@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,13 @@ def bench(
 ) -> Bench:
     """Time the archive at ``path`` on seeded random inputs.
 
-    ``shape``: of one sample, where the archive leaves axes open. Raises what ``Engine.load`` raises.
+    ``shape``: of one sample, where the archive leaves axes open. Raises as ``Engine.load``.
     """
     engines = [Engine.load(path, threads=n, isa=isa) for n in threads]
     timings = []
     for batch in batches:
         inputs = random_inputs(engines[0], batch, shape)
-        calls = [lambda e=engine: e(*inputs) for engine in engines]
+        calls = [partial(engine, *inputs) for engine in engines]
         medians, count = alternate(calls)
         timings += [
             Timing(batch, engine.threads, engine.isa, median, count)
