@@ -36,9 +36,9 @@ def compress(
       gluonzip compress my_recipe.yaml --set data.folder=/data/mnist
     """
     _give_mxnet_threads(threads)
-    from gluonzip import model_zoo
     from gluonzip.cli.console import Bars
     from gluonzip.cli.console import output as terminal
+    from gluonzip.model_zoo.runner import run
     from gluonzip.recipe import load
     from gluonzip.recipe import quick as shorten
     from gluonzip.report.tables import layers, stages, summary
@@ -48,7 +48,7 @@ def compress(
     if quick:
         chosen = shorten(chosen)
     folder = output or Path("runs") / (f"{chosen.name}-quick" if quick else chosen.name)
-    result = model_zoo.run(chosen, folder, threads=threads, progress=Bars())
+    result = run(chosen, folder, threads=threads, progress=Bars())
     console = terminal()
     for table in (summary, stages, layers):
         show(console, table(result.report))

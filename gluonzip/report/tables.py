@@ -37,7 +37,7 @@ def summary(report: Report) -> Table:
             f"accuracy on {report.samples:,} samples",
             percent(report.dense_accuracy),
             percent(report.engine_accuracy),
-            "" if drop is None else f"{-drop:+.2f} points",
+            "" if drop is None else f"{round(0 - drop, 2):+.2f} points",
         ),
         (
             "bytes (parameters; whole archive)",

@@ -14,7 +14,7 @@ def snapshot(net: Any, sample: Any) -> Any:
     import mxnet as mx
 
     net(sample)
-    inputs = mx.sym.var("data")
+    inputs = mx.sym.var("data", dtype="float32")
     outputs = net(inputs)
     copied = mx.gluon.SymbolBlock(outputs, inputs)
     source = net.collect_params()
