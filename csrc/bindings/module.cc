@@ -8,4 +8,5 @@ PYBIND11_MODULE(_core, m) {
   bind_archive(m);
   bind_arrays(m);
   bind_testing(m);
+  bind_kernels(m);
 }

@@ -31,7 +31,7 @@ struct Kernel {
 }  // namespace
 
 extern const ConvF32Kernel conv_f32;
-const ConvF32Kernel conv_f32 = {packed_bytes, pack,          workspace_bytes,
-                                kPanel,       Kernel::kRows, run<ConvF32Args>};
+const ConvF32Kernel conv_f32 = {packed_bytes,     pack, workspace_bytes, kPanel, Kernel::kRows,
+                                run<ConvF32Args>, limit};
 
 }  // namespace glz::avx512bw

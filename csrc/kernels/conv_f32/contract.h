@@ -23,6 +23,7 @@ struct ConvF32Kernel {
   int64_t tile_rows;
   void (*run)(const ConvF32Args&, int64_t row_begin, int64_t row_end, int64_t panel_begin,
               int64_t panel_end);
+  int64_t (*limit)(int64_t rounds) = nullptr;  // see ConvS8Kernel
 };
 
 }  // namespace glz

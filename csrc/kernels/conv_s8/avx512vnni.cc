@@ -31,7 +31,7 @@ struct Kernel {
 }  // namespace
 
 extern const ConvS8Kernel conv_s8;
-const ConvS8Kernel conv_s8 = {packed_bytes, pack,          workspace_bytes,
-                              kPanel,       Kernel::kRows, run<ConvS8Args>};
+const ConvS8Kernel conv_s8 = {packed_bytes,    pack, workspace_bytes, kPanel, Kernel::kRows,
+                              run<ConvS8Args>, limit};
 
 }  // namespace glz::avx512vnni

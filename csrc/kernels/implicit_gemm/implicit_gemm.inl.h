@@ -32,4 +32,5 @@ GLZ_INLINE int64_t aligned(int64_t bytes) { return parts(bytes, 64) * 64; }
 #include "finish.inl.h"
 #include "tile.inl.h"
 #include "run.inl.h"
+#include "limit.inl.h"
 // clang-format on

@@ -1,0 +1,317 @@
+// Single kernels, as the engine calls them: for tests and for scripts/bench_kernels.py.
+#include <time.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <optional>
+
+#include "../base/buffer.h"
+#include "../base/check.h"
+#include "../base/thread_pool.h"
+#include "../kernels/table.h"
+#include "module.h"
+
+namespace py = pybind11;
+using namespace glz;
+
+namespace {
+
+template <typename T>
+using Array = py::array_t<T, py::array::c_style>;
+using Floats = std::optional<Array<float>>;
+
+double thread_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+double wall_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// One thread is timed by its own clock, which other processes do not disturb.
+template <typename Work>
+double seconds(bool alone, const Work& work) {
+  const double start = alone ? thread_seconds() : wall_seconds();
+  work();
+  return (alone ? thread_seconds() : wall_seconds()) - start;
+}
+
+ConvGeometry to_geometry(const std::map<std::string, int64_t>& values) {
+  auto get = [&](const char* name) {
+    const auto it = values.find(name);
+    GLZ_CHECK(it != values.end(), kConfig, "geometry lacks " << name);
+    return it->second;
+  };
+  return {get("n"),  get("h"),  get("w"),  get("channels"),    get("stride_c"), get("kh"),
+          get("kw"), get("sh"), get("sw"), get("pad_top"),     get("pad_left"), get("dh"),
+          get("dw"), get("oh"), get("ow"), get("out_channels")};
+}
+
+struct S8 {
+  using Input = uint8_t;
+  using Weight = int8_t;
+  using Args = ConvS8Args;
+  using Kernel = ConvS8Kernel;
+  static constexpr ElementType kOutput = ElementType::kU8;
+  static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
+};
+struct F32 {
+  using Input = float;
+  using Weight = float;
+  using Args = ConvF32Args;
+  using Kernel = ConvF32Kernel;
+  static constexpr ElementType kOutput = ElementType::kF32;
+  static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_f32; }
+};
+
+size_t element_bytes(ElementType type) { return type == ElementType::kU8 ? 1 : 4; }
+
+// A convolution with its weights packed, `copies` times over so that they can be cold.
+template <typename Type>
+class PackedConv {
+ public:
+  using Input = typename Type::Input;
+  using Weight = typename Type::Weight;
+
+  PackedConv(const std::map<std::string, int64_t>& geometry, const Array<Weight>& weights,
+             const std::string& isa, int64_t copies)
+      : g_(to_geometry(geometry)), isa_(resolve_isa(isa)), kernel_(Type::kernel(isa_)) {
+    const int64_t wanted = g_.out_channels * g_.kh * g_.kw * g_.channels;
+    GLZ_CHECK(weights.size() == wanted, kShape,
+              "weights have " << weights.size() << " elements, the geometry " << wanted);
+    for (int64_t i = 0; i < copies; ++i) {
+      packed_.emplace_back(kernel_.packed_bytes(g_));
+      kernel_.pack(g_, weights.data(), packed_.back().data());
+    }
+  }
+
+  int64_t panel() const { return kernel_.panel; }
+  int64_t tile_rows() const { return kernel_.tile_rows; }
+  int64_t packed_bytes() const { return static_cast<int64_t>(packed_.front().size()); }
+  int64_t panels() const { return ceil_div(g_.out_channels, kernel_.panel); }
+
+  // Runs in four parts, cut at a tile's row and at a panel, and checks the workspace's end.
+  py::array run(const Array<Input>& input, const std::string& output, int64_t output_stride,
+                const Floats& multiplier, const Floats& bias,
+                const std::optional<py::array>& residual, float residual_multiplier,
+                std::optional<float> slope, float lo, float hi, int64_t row_cut,
+                int64_t panel_cut) {
+    GLZ_CHECK(input.size() == g_.n * g_.h * g_.w * g_.stride_c, kShape,
+              "input has " << input.size() << " elements");
+    const Buffer pixels = copy(input.data(), input.nbytes());
+    const Buffer m = channels(multiplier), b = channels(bias);
+    Buffer extra;
+    Epilogue e;
+    e.multiplier = multiplier ? m.as<float>() : nullptr;
+    e.bias = bias ? b.as<float>() : nullptr;
+    if (residual) {
+      GLZ_CHECK(residual->size() == g_.rows() * output_stride, kShape,
+                "residual has " << residual->size() << " elements");
+      extra = copy(residual->data(), residual->nbytes());
+      e.residual = extra.data();
+      e.residual_type = residual->itemsize() == 1 ? ElementType::kU8 : ElementType::kF32;
+      e.residual_stride = output_stride;
+      e.residual_multiplier = residual_multiplier;
+    }
+    e.leaky = slope.has_value();
+    e.slope = slope.value_or(0.0f);
+    e.lo = lo;
+    e.hi = hi;
+    e.output_stride = output_stride;
+    py::array out = make_output(output, g_.rows() * output_stride, &e);
+
+    constexpr size_t kGuard = 64;
+    const size_t workspace_bytes = kernel_.workspace_bytes(g_);
+    Buffer workspace(workspace_bytes + kGuard);
+    std::memset(workspace.as<char>() + workspace_bytes, 0x5a, kGuard);
+    const typename Type::Args args = {g_, pixels.as<Input>(), packed_.front().data(), e,
+                                      workspace.data()};
+    const int64_t rows = g_.rows(), cut = std::min(row_cut * kernel_.tile_rows, rows);
+    const int64_t panel = std::min(panel_cut, panels());
+    kernel_.run(args, cut, rows, panel, panels());
+    kernel_.run(args, 0, cut, 0, panel);
+    kernel_.run(args, 0, cut, panel, panels());
+    kernel_.run(args, cut, rows, 0, panel);
+    for (size_t i = 0; i < kGuard; ++i) {
+      GLZ_CHECK(workspace.as<char>()[workspace_bytes + i] == 0x5a, kShape,
+                "the kernel wrote past its workspace");
+    }
+    return out;
+  }
+
+  // Seconds of each of `calls` calls with an activation's epilogue: relu, and a residual if wanted.
+  std::vector<double> time(int64_t calls, int threads, bool with_residual) {
+    Buffer pixels(g_.n * g_.h * g_.w * g_.stride_c * sizeof(Input));
+    std::fill_n(pixels.as<Input>(), pixels.size() / sizeof(Input), Input{1});
+    const int64_t count = g_.rows() * g_.out_channels * sizeof(Input);
+    Buffer m(round_up(g_.out_channels, 64) * 4), b(m.size()), out(count), residual(count);
+    std::fill_n(m.as<float>(), m.size() / 4, 1e-3f);
+    std::fill_n(b.as<float>(), b.size() / 4, 1.0f);
+    std::memset(residual.data(), 1, residual.size());
+    Epilogue e;
+    e.multiplier = Type::kOutput == ElementType::kU8 ? m.as<float>() : nullptr;
+    e.bias = b.as<float>();
+    e.lo = 0.0f;
+    e.output = out.data();
+    e.output_type = Type::kOutput;
+    e.output_stride = e.residual_stride = g_.out_channels;
+    if (with_residual) {
+      e.residual = residual.data();
+      e.residual_type = Type::kOutput;
+    }
+    ThreadPool pool(threads);
+    const int64_t workspace_bytes = round_up(kernel_.workspace_bytes(g_), 64);
+    Buffer workspaces(workspace_bytes * pool.size());
+    typename Type::Args args = {g_, pixels.as<Input>(), nullptr, e, nullptr};
+    std::vector<double> result;
+    py::gil_scoped_release release;
+    for (int64_t call = 0; call < calls; ++call) {
+      args.packed = packed_[call % packed_.size()].data();
+      result.push_back(seconds(pool.size() == 1, [&] { run_parallel(pool, args, workspaces); }));
+    }
+    return result;
+  }
+
+ private:
+  void run_parallel(ThreadPool& pool, const typename Type::Args& args, Buffer& workspaces) {
+    const int64_t stride = static_cast<int64_t>(workspaces.size()) / pool.size();
+    const int64_t tiles = ceil_div(g_.rows(), kernel_.tile_rows), parts = pool.size();
+    const bool by_rows = tiles >= 4 * parts;
+    pool.parallel_for(parts, [&](int64_t task, int thread) {
+      typename Type::Args mine = args;
+      mine.workspace = workspaces.as<char>() + stride * thread;
+      const int64_t of = by_rows ? tiles : panels();
+      const int64_t begin = of * task / parts, end = of * (task + 1) / parts;
+      if (by_rows) {
+        kernel_.run(mine, begin * kernel_.tile_rows, std::min(end * kernel_.tile_rows, g_.rows()),
+                    0, panels());
+      } else {
+        kernel_.run(mine, 0, g_.rows(), begin, end);
+      }
+    });
+  }
+
+  static Buffer copy(const void* from, size_t bytes) {
+    Buffer buffer(bytes);
+    std::memcpy(buffer.data(), from, bytes);
+    return buffer;
+  }
+
+  Buffer channels(const Floats& values) const {
+    Buffer buffer(round_up(g_.out_channels, 64) * sizeof(float));
+    std::fill_n(buffer.as<float>(), buffer.size() / sizeof(float), NAN);  // never used
+    if (values) {
+      GLZ_CHECK(values->size() == g_.out_channels, kShape, "one factor a channel");
+      std::copy_n(values->data(), values->size(), buffer.as<float>());
+    }
+    return buffer;
+  }
+
+  static py::array make_output(const std::string& type, int64_t count, Epilogue* e) {
+    const bool u8 = type == "u8", s32 = type == "s32";
+    GLZ_CHECK(u8 || s32 || type == "f32", kConfig, "output type " << type);
+    e->output_type = u8 ? ElementType::kU8 : s32 ? ElementType::kS32 : ElementType::kF32;
+    py::array out = u8    ? py::array(py::array_t<uint8_t>(count))
+                    : s32 ? py::array(py::array_t<int32_t>(count))
+                          : py::array(py::array_t<float>(count));
+    e->output = out.mutable_data();
+    std::memset(e->output, 0xab, static_cast<size_t>(count) * element_bytes(e->output_type));
+    return out;
+  }
+
+  ConvGeometry g_;
+  Isa isa_;
+  const typename Type::Kernel& kernel_;
+  std::vector<Buffer> packed_;
+};
+
+template <typename Type>
+void bind_packed(py::module_& m, const char* name) {
+  using Conv = PackedConv<Type>;
+  py::class_<Conv>(m, name)
+      .def(py::init<const std::map<std::string, int64_t>&, const Array<typename Type::Weight>&,
+                    const std::string&, int64_t>(),
+           py::arg("geometry"), py::arg("weights").noconvert(), py::arg("isa") = "",
+           py::arg("copies") = 1)
+      .def_property_readonly("panel", &Conv::panel)
+      .def_property_readonly("panels", &Conv::panels)
+      .def_property_readonly("tile_rows", &Conv::tile_rows)
+      .def_property_readonly("packed_bytes", &Conv::packed_bytes)
+      .def("run", &Conv::run, py::arg("input").noconvert(), py::arg("output"),
+           py::arg("output_stride"), py::arg("multiplier") = py::none(),
+           py::arg("bias") = py::none(), py::arg("residual") = py::none(),
+           py::arg("residual_multiplier") = 1.0f, py::arg("slope") = py::none(),
+           py::arg("lo") = -INFINITY, py::arg("hi") = INFINITY, py::arg("row_cut") = 0,
+           py::arg("panel_cut") = 0)
+      .def("time", &Conv::time, py::arg("calls"), py::arg("threads") = 1,
+           py::arg("residual") = false);
+}
+
+// Multiply-accumulates a second of `threads` threads that do nothing else; 0: not known.
+double mac_limit(int64_t (*limit)(int64_t), int threads) {
+  if (limit == nullptr) return 0.0;
+  ThreadPool pool(threads);
+  constexpr int64_t kRounds = 2'000'000;
+  double best = 0.0;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    int64_t macs = 0;
+    const double took = seconds(pool.size() == 1, [&] {
+      pool.parallel_for(pool.size(), [&](int64_t task, int) {
+        const int64_t done = limit(kRounds);
+        if (task == 0) macs = done;
+      });
+    });
+    best = std::max(best, static_cast<double>(macs) * pool.size() / took);
+  }
+  return best;
+}
+
+uint64_t sum_words(const uint64_t* words, int64_t count) {
+  uint64_t sum[8] = {};
+  for (int64_t i = 0; i + 8 <= count; i += 8) {
+    __builtin_prefetch(words + i + 512);
+    for (int k = 0; k < 8; ++k) sum[k] += words[i + k];
+  }
+  return sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+}
+
+// Bytes a second of reading far more than any cache holds.
+double read_limit(int threads) {
+  ThreadPool pool(threads);
+  Buffer memory(int64_t{256} << 20);
+  std::memset(memory.data(), 1, memory.size());
+  const int64_t words = static_cast<int64_t>(memory.size()) / 8 / pool.size();
+  double best = 0.0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    std::vector<uint64_t> sums(pool.size());
+    const double took = seconds(pool.size() == 1, [&] {
+      pool.parallel_for(pool.size(), [&](int64_t task, int) {
+        sums[task] = sum_words(memory.as<uint64_t>() + words * task, words);
+      });
+    });
+    GLZ_CHECK(sums[0] != 0, kData, "memory reads as zero");
+    best = std::max(best, static_cast<double>(memory.size()) / took);
+  }
+  return best;
+}
+
+}  // namespace
+
+void bind_kernels(py::module_& m) {
+  bind_packed<S8>(m, "PackedConvS8");
+  bind_packed<F32>(m, "PackedConvF32");
+  m.def(
+      "limits",
+      [](const std::string& isa_name, int threads) {
+        const KernelTable& table = kernel_table(resolve_isa(isa_name));
+        py::gil_scoped_release release;
+        return std::map<std::string, double>{{"s8", mac_limit(table.conv_s8.limit, threads)},
+                                             {"f32", mac_limit(table.conv_f32.limit, threads)},
+                                             {"memory", read_limit(threads)}};
+      },
+      py::arg("isa") = "", py::arg("threads") = 1,
+      "Measured limits: multiply-accumulates a second in int8 and float32, bytes read a second.");
+}
