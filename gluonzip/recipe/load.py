@@ -124,7 +124,11 @@ def _index(target: Any, key: str, override: str, above: list[str]) -> str | int:
 # ---------------------------------------------------------------- explaining
 def _explain(error: ValidationError, values: Any) -> str:
     """Every problem with its key path: ``stages[1].rules[0]: unknown key 'spasity'; ...``."""
-    return "; ".join(f"{_path(p['loc'], values)}{_message(p)}" for p in error.errors())
+    problems = error.errors()
+    # An item that is wrong also makes pydantic call its list too short: say it once.
+    inner = {p["loc"][:depth] for p in problems for depth in range(len(p["loc"]))}
+    told = [p for p in problems if p["type"] != "too_short" or p["loc"] not in inner]
+    return "; ".join(f"{_path(p['loc'], values)}{_message(p)}" for p in told)
 
 
 def _path(location: tuple[Any, ...], values: Any) -> str:
@@ -149,7 +153,7 @@ def _message(problem: Any) -> str:
         return f"unknown method {tag!r}; {did_you_mean(tag, METHODS)}"
     if problem["type"] == "union_tag_not_found":
         return f"no method given; known: {', '.join(METHODS)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    message = message[0].lower() + message[1:]
-    told_already = problem["type"] in ("missing", "unknown_key", "value_error")
-    return message if told_already else f"{problem['input']!r}: {message}"
+    if problem["type"] in ("unknown_key", "value_error"):  # worded by us
+        return problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return message if problem["type"] == "missing" else f"{problem['input']!r}: {message}"
