@@ -9,4 +9,5 @@ PYBIND11_MODULE(_core, m) {
   bind_arrays(m);
   bind_testing(m);
   bind_kernels(m);
+  bind_engine(m);
 }

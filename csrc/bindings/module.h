@@ -10,3 +10,4 @@ void bind_archive(pybind11::module_& m);
 void bind_arrays(pybind11::module_& m);  // raw operators
 void bind_testing(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);  // single kernels, for tests and benchmarks
+void bind_engine(pybind11::module_& m);

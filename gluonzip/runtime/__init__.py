@@ -1,5 +1,6 @@
 """The engine and its operators on arrays. Needs NumPy and the compiled core only, never MXNet."""
 
+from gluonzip.runtime.engine import Engine
 from gluonzip.runtime.isa import best_isa, cores, isas, resolve_isa
 from gluonzip.runtime.operators import (
     SparseMatrix,
@@ -12,6 +13,7 @@ from gluonzip.runtime.operators import (
 )
 
 __all__ = [
+    "Engine",
     "SparseMatrix",
     "best_isa",
     "conv2d_f32",

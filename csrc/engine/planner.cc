@@ -1,0 +1,342 @@
+#include "planner.h"
+
+#include <algorithm>
+
+#include "../ops/convert.h"
+
+namespace glz {
+namespace {
+
+std::vector<int32_t> concatenated(std::vector<int32_t> a, const std::vector<int32_t>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+void check_input(const ModelInput& expected, const Shape& shape) {
+  bool fits = shape.size() == expected.shape.size();
+  for (size_t i = 0; fits && i < shape.size(); ++i) {
+    fits = shape[i] > 0 && (expected.shape[i] == 0 || expected.shape[i] == shape[i]);
+  }
+  if (fits) return;
+  std::string wanted;
+  for (int64_t n : expected.shape) {
+    wanted += (wanted.empty() ? "" : ", ") + (n == 0 ? std::string("any") : std::to_string(n));
+  }
+  throw Error(ErrorKind::kShape, "input '" + expected.name + "' has shape " + to_string(shape) +
+                                     "; the network needs (" + wanted + ")");
+}
+
+bool same_pixels(const View& a, const View& b) {
+  return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
+}
+
+}  // namespace
+
+Planner::Planner(std::shared_ptr<const Network> network, int threads, std::vector<int32_t> taps)
+    : network_(*network),
+      threads_(threads),
+      given_out_(concatenated(network->outputs(), taps)),
+      plan_(std::make_unique<Plan>()) {
+  plan_->network = std::move(network);
+}
+
+std::unique_ptr<Plan> Planner::build(const std::vector<Shape>& input_shapes) {
+  plan_->input_shapes = input_shapes;
+  infer_types(input_shapes);
+  choose_homes();
+  {
+    std::vector<View> homes;
+    for (const Tensor& tensor : tensors_) homes.push_back(tensor.home);
+    network_.prepare(types_, homes);
+  }
+  place_in_concats();
+  place_inputs();
+  const int32_t count = static_cast<int32_t>(network_.nodes().size());
+  for (now_ = 0; now_ < count; ++now_) plan_node();
+  for (size_t i = 0; i < given_out_.size(); ++i) {
+    give_out(given_out_[i], static_cast<int32_t>(i));
+    plan_->outputs.push_back(types_[given_out_[i]]);
+  }
+  plan_->arena_bytes = place_storages(&plan_->storages);
+  for (const auto& step : plan_->steps) {
+    plan_->workspace_bytes = std::max(plan_->workspace_bytes, step->workspace);
+  }
+  return std::move(plan_);
+}
+
+bool Planner::given_out(int32_t tensor) const {
+  return std::find(given_out_.begin(), given_out_.end(), tensor) != given_out_.end();
+}
+
+// ---------------------------------------------------------------- types and layouts
+void Planner::infer_types(const std::vector<Shape>& input_shapes) {
+  types_.resize(network_.tensors().size());
+  for (size_t id = 0; id < types_.size(); ++id) {
+    const NetworkTensor& tensor = network_.tensors()[id];
+    if (tensor.constant != nullptr) types_[id].shape = tensor.constant->shape;
+    if (tensor.input >= 0) {
+      check_input(network_.inputs()[tensor.input], input_shapes[tensor.input]);
+      types_[id].shape = input_shapes[tensor.input];
+    }
+  }
+  for (const NetworkNode& node : network_.nodes()) {
+    InputTypes inputs;
+    for (int32_t id : node.inputs) inputs.push_back(id < 0 ? nullptr : &types_[id]);
+    OutputTypes outputs = node.op->infer(inputs);
+    GLZ_CHECK(outputs.size() == node.outputs.size(), kGraph,
+              node.op->label() << " has " << node.outputs.size() << " outputs, must have "
+                               << outputs.size());
+    for (size_t i = 0; i < outputs.size(); ++i) types_[node.outputs[i]] = std::move(outputs[i]);
+  }
+}
+
+// An image that only dense layers read needs no flattening: they read it as it is.
+bool Planner::accepts_flattened(int32_t id) const {
+  for (int32_t index : network_.tensors()[id].consumers) {
+    const NetworkNode& node = network_.nodes()[index];
+    const Traits traits = node.op->traits();
+    const auto uses = std::count(node.inputs.begin(), node.inputs.end(), id);
+    if (uses != 1 || node.inputs[0] != id) return false;
+    const bool passes = traits.elementwise ||
+                        (traits.reinterprets && types_[node.outputs[0]].shape == types_[id].shape);
+    if (passes ? !accepts_flattened(node.outputs[0]) : !traits.takes_flattened) return false;
+  }
+  return true;
+}
+
+bool Planner::flattens(const NetworkNode& node) const {
+  if (!node.op->traits().reinterprets) return false;
+  const TensorType& x = types_[node.inputs[0]];
+  const TensorType& y = types_[node.outputs[0]];
+  return x.rank() == 4 && y.rank() == 2 && x.shape[0] == y.shape[0];
+}
+
+void Planner::choose_homes() {
+  tensors_.resize(types_.size());
+  for (size_t id = 0; id < types_.size(); ++id) tensors_[id].home = home_view(types_[id]);
+  for (const NetworkNode& node : network_.nodes()) {
+    const Traits traits = node.op->traits();
+    if (node.outputs.size() != 1 || !(traits.reinterprets || traits.elementwise)) continue;
+    const View& from = tensors_[node.inputs[0]].home;
+    View& to = tensors_[node.outputs[0]].home;
+    const bool image_behind = from.layout == Layout::kPixels && from.h * from.w > 1 &&
+                              types_[node.outputs[0]].rank() == 2;
+    const bool was_flattened = types_[node.inputs[0]].rank() == 2;
+    if (!image_behind || !(was_flattened || flattens(node))) continue;
+    if (!accepts_flattened(node.outputs[0])) continue;
+    const ElementType type = to.type;
+    to = from;
+    to.type = type;
+  }
+}
+
+// ---------------------------------------------------------------- placement
+bool Planner::can_place(int32_t id, const Tensor& concat, int64_t channel, bool last) const {
+  const NetworkTensor& tensor = network_.tensors()[id];
+  const View& home = tensors_[id].home;
+  if (tensor.producer < 0 || tensors_[id].parent >= 0) return false;
+  const Traits traits = network_.nodes()[tensor.producer].op->traits();
+  const View& out = concat.home;
+  return traits.strided_output && !traits.reinterprets && home.layout == Layout::kPixels &&
+         home.type == out.type && home.n == out.n && home.h == out.h && home.w == out.w &&
+         channel % kChannelAlign == 0 && (last || home.c % kChannelAlign == 0);
+}
+
+// The inputs of a concat are written where the concat wants them. From the last concat to the
+// first, so that one inside another goes straight to the outermost.
+void Planner::place_in_concats() {
+  const auto& nodes = network_.nodes();
+  for (size_t i = nodes.size(); i-- > 0;) {
+    if (!nodes[i].op->traits().concatenates) continue;
+    const int32_t out = nodes[i].outputs[0];
+    if (tensors_[out].home.layout != Layout::kPixels) continue;
+    int64_t channel = 0;
+    for (size_t k = 0; k < nodes[i].inputs.size(); ++k) {
+      const int32_t id = nodes[i].inputs[k];
+      const bool same_scale =
+          types_[id].dtype == types_[out].dtype && types_[id].scale == types_[out].scale;
+      if (same_scale && can_place(id, tensors_[out], channel, k + 1 == nodes[i].inputs.size())) {
+        tensors_[id].parent = out;
+        tensors_[id].parent_channel = channel;
+      }
+      channel += tensors_[id].home.c;
+    }
+  }
+}
+
+void Planner::place_inputs() {
+  for (size_t id = 0; id < tensors_.size(); ++id) {
+    const NetworkTensor& tensor = network_.tensors()[id];
+    if (tensor.producer >= 0 || (tensor.consumers.empty() && !given_out(id))) continue;
+    View view = plain_view(types_[id], ElementType::kF32);
+    if (tensor.constant != nullptr) {
+      view.ref.storage = new_storage(Storage::Kind::kConstant, view.bytes());
+      plan_->storages[view.ref.storage].constant = network_.constant_values(id);
+    } else {
+      view.ref.storage = new_storage(Storage::Kind::kInput, view.bytes(), tensor.input);
+    }
+    tensors_[id].forms = {view};
+  }
+}
+
+int32_t Planner::new_storage(Storage::Kind kind, int64_t bytes, int32_t index) {
+  Storage storage;
+  storage.kind = kind;
+  storage.bytes = bytes;
+  storage.first = storage.last = now_;
+  storage.index = index;
+  plan_->storages.push_back(storage);
+  return static_cast<int32_t>(plan_->storages.size()) - 1;
+}
+
+View Planner::touch(View view) {
+  plan_->storages[view.ref.storage].last = now_;
+  return view;
+}
+
+// ---------------------------------------------------------------- one node
+void Planner::plan_node() {
+  node().op->plan(*this);
+  for (int32_t id : node().outputs) {
+    const View& home = tensors_[id].home;
+    GLZ_CHECK(!tensors_[id].forms.empty(), kGraph, node().op->label() << " made no output");
+    if (home.layout == Layout::kPixels && home.type == ElementType::kF32 &&
+        home.c % kChannelAlign != 0 && !node().op->traits().reinterprets && pads_are_read(id)) {
+      add(make_clear_pads(tensors_[id].forms[0]));
+    }
+  }
+}
+
+bool Planner::pads_are_read(int32_t id) const {
+  const auto& consumers = network_.tensors()[id].consumers;
+  return std::any_of(consumers.begin(), consumers.end(), [this](int32_t index) {
+    const NetworkNode& node = network_.nodes()[index];
+    const Traits traits = node.op->traits();
+    return traits.reads_pads || (traits.reinterprets && pads_are_read(node.outputs[0]));
+  });
+}
+
+bool Planner::has_input(size_t i) const {
+  return i < node().inputs.size() && node().inputs[i] >= 0;
+}
+
+View Planner::raw(size_t i) { return touch(tensors_[node().inputs[i]].forms[0]); }
+
+View Planner::input(size_t i) {
+  const View& home = tensors_[node().inputs[i]].home;
+  return converted(node().inputs[i], home.layout, home.type, false);
+}
+
+View Planner::input_as(size_t i, Layout layout, ElementType type, bool compact) {
+  return converted(node().inputs[i], layout, type, compact);
+}
+
+int32_t Planner::direct_output(int32_t id) const {
+  const NetworkTensor& tensor = network_.tensors()[id];
+  const bool once = std::count(given_out_.begin(), given_out_.end(), id) == 1;
+  const bool shared = network_.nodes()[tensor.producer].op->traits().concatenates;
+  const View& home = tensors_[id].home;
+  if (!once || shared || !tensor.consumers.empty() || !home.row_major() ||
+      home.type != ElementType::kF32) {
+    return -1;
+  }
+  return static_cast<int32_t>(std::find(given_out_.begin(), given_out_.end(), id) -
+                              given_out_.begin());
+}
+
+View Planner::output(size_t i) {
+  const int32_t id = node().outputs[i];
+  Tensor& tensor = tensors_[id];
+  if (!tensor.forms.empty()) return touch(tensor.forms[0]);
+  View view = tensor.home;
+  int32_t root = id;
+  int64_t channel = 0;
+  while (tensors_[root].parent >= 0) {
+    channel += tensors_[root].parent_channel;
+    root = tensors_[root].parent;
+  }
+  if (tensors_[root].storage < 0) {
+    const int32_t direct = direct_output(root);
+    tensors_[root].storage =
+        direct >= 0 ? new_storage(Storage::Kind::kOutput, tensors_[root].home.bytes(), direct)
+                    : new_storage(Storage::Kind::kArena, tensors_[root].home.bytes());
+  }
+  view.ref = {tensors_[root].storage, channel * view.element_bytes()};
+  if (view.layout == Layout::kPixels) view.stride = tensors_[root].home.stride;
+  view.sliced = root != id;
+  tensor.forms = {view};
+  return touch(view);
+}
+
+void Planner::alias(size_t i, const View& view) { tensors_[node().outputs[i]].forms = {view}; }
+
+View Planner::temporary(View view) {
+  view.ref = {new_storage(Storage::Kind::kArena, view.bytes()), 0};
+  return view;
+}
+
+void Planner::add(std::unique_ptr<Step> step) {
+  step->node = now_ < static_cast<int32_t>(network_.nodes().size()) ? now_ : -1;
+  plan_->steps.push_back(std::move(step));
+}
+
+// ---------------------------------------------------------------- conversions
+View Planner::converted(int32_t id, Layout layout, ElementType type, bool compact) {
+  Tensor& tensor = tensors_[id];
+  for (const View& form : tensor.forms) {
+    // The caller's memory has no readable bytes past its end.
+    const bool foreign = plan_->storages[form.ref.storage].kind == Storage::Kind::kInput;
+    if (form.type != type || foreign) continue;
+    if (layout == Layout::kPixels && form.layout == layout && (!compact || form.compact()) &&
+        same_pixels(form, tensor.home)) {
+      return touch(form);
+    }
+    if (layout == Layout::kPlain && form.row_major()) {
+      View view = plain_view(types_[id], type);
+      view.ref = form.ref;
+      return touch(view);
+    }
+  }
+  if (layout == Layout::kPlain) {
+    return convert(id, tensor.forms[0], plain_view(types_[id], type));
+  }
+  View to = tensor.home;
+  to.type = type;
+  to.layout = Layout::kPixels;
+  to.stride = channel_stride(to.c);
+  View from = tensor.forms[0];
+  if (from.layout == Layout::kPixels && !same_pixels(from, to)) {
+    from = converted(id, Layout::kPlain, from.type, false);
+  }
+  return convert(id, from, to);
+}
+
+View Planner::convert(int32_t id, const View& from, View to) {
+  touch(from);
+  to.ref = {new_storage(Storage::Kind::kArena, to.bytes()), 0};
+  add(make_convert(from, to, types_[id], table(), threads_));
+  // Planes to pixels writes the pad lanes too.
+  const bool pads = to.layout == Layout::kPixels && to.c % kChannelAlign != 0 &&
+                    !(from.layout == Layout::kPlain && to.h * to.w > 1);
+  if (pads && to.type == ElementType::kF32) add(make_clear_pads(to));
+  tensors_[id].forms.push_back(to);
+  return to;
+}
+
+void Planner::give_out(int32_t id, int32_t index) {
+  const View from = touch(tensors_[id].forms[0]);
+  const Storage& storage = plan_->storages[from.ref.storage];
+  if (storage.kind == Storage::Kind::kOutput && storage.index == index) return;
+  View to = plain_view(types_[id], element_type(types_[id].dtype));
+  to.foreign_codes = to.type == ElementType::kU8;
+  to.ref = {new_storage(Storage::Kind::kOutput, to.bytes(), index), 0};
+  add(make_convert(from, to, types_[id], table(), threads_));
+}
+
+std::unique_ptr<Plan> make_plan(std::shared_ptr<const Network> network,
+                                const std::vector<Shape>& input_shapes, int threads,
+                                const std::vector<int32_t>& taps) {
+  return Planner(std::move(network), threads, taps).build(input_shapes);
+}
+
+}  // namespace glz

@@ -1,0 +1,84 @@
+#include "conv_core.h"
+#include "op_builders.h"
+#include "window.h"
+
+namespace glz {
+namespace {
+
+class Conv2d final : public Op {
+ public:
+  explicit Conv2d(const Node& node)
+      : Op(node),
+        weight_(node.need_constant(1, "weight")),
+        bias_(node.has_input(2) ? node.need_constant(2, "bias") : nullptr),
+        tail_(read_tail(node)),
+        window_(read_window(node)),
+        groups_(node.integer("groups", 1)) {
+    const Shape& w = weight_->shape;
+    GLZ_CHECK(w.size() == 4, kShape,
+              label_ << ": weight of shape " << to_string(w)
+                     << " must have four axes (O, I/groups, KH, KW)");
+    GLZ_CHECK(groups_ > 0 && w[0] % groups_ == 0, kShape,
+              label_ << ": " << groups_ << " groups do not divide " << w[0] << " outputs");
+    out_ = w[0];
+    channels_ = w[1];
+    window_.kh = w[2];
+    window_.kw = w[3];
+    check_bias(bias_, out_, label_);
+  }
+
+  OutputTypes infer(const InputTypes& inputs) const override {
+    const Shape& x = inputs[0]->shape;
+    GLZ_CHECK(x.size() == 4, kShape,
+              label_ << ": input of shape " << to_string(x) << " must have four axes (N, C, H, W)");
+    GLZ_CHECK(x[1] == channels_ * groups_, kShape,
+              label_ << ": input of shape " << to_string(x) << " has " << x[1]
+                     << " channels, the weight needs " << channels_ * groups_);
+    Shape out = {x[0], out_, window_.out_height(x[2], label_), window_.out_width(x[3], label_)};
+    check_residual(inputs.size() > 3 ? inputs[3] : nullptr, out, label_);
+    return {tail_.output(std::move(out))};
+  }
+
+  bool absorbs(size_t i) const override { return i == 1 || i == 2; }
+
+  Traits traits() const override {
+    Traits traits;
+    traits.reads_pads = true;
+    return traits;
+  }
+
+  void prepare(const InputTypes& inputs, const std::vector<View>&,
+               const KernelTable& table) override {
+    Filter filter = empty_filter(*inputs[0], *weight_, 0, out_, channels_, window_.kh, window_.kw,
+                                 groups_, label_);
+    const int64_t taps = filter.taps(), channels = channels_;
+    fill_filter(&filter, *weight_, out_, channels_, taps,
+                [=](int64_t o, int64_t c, int64_t t) { return (o * taps + t) * channels + c; });
+    core_.prepare(std::move(filter), window_.geometry({}, {}), bias_, tail_, *inputs[0], table);
+  }
+
+  size_t weight_bytes() const override { return core_.bytes(); }
+
+  void plan(OpPlan& plan) const override {
+    const View x = plan.input_as(0, Layout::kPixels, core_.input_type());
+    const View out = plan.output();
+    View residual;
+    if (plan.has_input(3)) residual = plan.input(3);
+    core_.plan(plan, window_.geometry(x, out), x, plan.has_input(3) ? &residual : nullptr,
+               plan.has_input(3) ? plan.input_type(3).scale : 0.0f, out);
+  }
+
+ private:
+  const ModelTensor* weight_;
+  const ModelTensor* bias_;
+  Tail tail_;
+  Window window_;
+  int64_t groups_, out_ = 0, channels_ = 0;
+  ConvCore core_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_conv2d(const Node& node) { return std::make_unique<Conv2d>(node); }
+
+}  // namespace glz

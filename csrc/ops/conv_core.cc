@@ -1,0 +1,308 @@
+#include "conv_core.h"
+
+#include <cmath>
+
+#include "partition.h"
+
+namespace glz {
+namespace {
+
+// 127 * 127 * this fits an int32.
+constexpr int64_t kMaxTerms = 133000;
+
+// Kernels may read constants up to the next multiple of 64 channels from any group's first.
+Buffer channel_constants(int64_t channels) {
+  const size_t bytes = (round_up(channels, 64) + 64) * sizeof(float);
+  Buffer buffer(bytes);
+  std::memset(buffer.data(), 0, bytes);
+  return buffer;
+}
+
+template <typename T>
+std::vector<T> block_diagonal(const Filter& f, const std::vector<T>& weights, int64_t merged) {
+  const int64_t out_of_group = f.out / f.groups, wide = f.channels * merged;
+  std::vector<T> result(f.out * f.taps() * wide, T(0));
+  for (int64_t o = 0; o < f.out; ++o) {
+    const int64_t place = o / out_of_group % merged * f.channels;
+    for (int64_t t = 0; t < f.taps(); ++t) {
+      std::copy_n(&weights[(o * f.taps() + t) * f.channels], f.channels,
+                  &result[(o * f.taps() + t) * wide + place]);
+    }
+  }
+  return result;
+}
+
+// Kernels address groups at multiples of 4 channels. Narrower groups are put together, with zeros
+// where one group's outputs meet another's inputs.
+void align_groups(Filter* f) {
+  const int64_t out = f->out / f->groups;
+  int64_t merged = 1;
+  while (f->groups % merged != 0 ||
+         (merged < f->groups &&
+          (merged * f->channels % kChannelAlign != 0 || merged * out % kChannelAlign != 0))) {
+    ++merged;
+  }
+  if (merged == 1) return;
+  if (f->quantized()) {
+    f->codes = block_diagonal(*f, f->codes, merged);
+  } else {
+    f->values = block_diagonal(*f, f->values, merged);
+  }
+  f->channels *= merged;
+  f->groups /= merged;
+}
+
+// One convolution as tasks over groups x row blocks x panel blocks.
+template <typename Args, typename Kernel, typename Input>
+class ConvStep final : public Step {
+ public:
+  void run(const RunContext& context, int64_t task, int thread) const override {
+    const int64_t group = task / grid.tasks();
+    task -= group * grid.tasks();
+    Args args{};
+    args.geometry = geometry;
+    args.input = context.at<Input>(input) + group * geometry.channels;
+    args.packed = packed + group * group_bytes;
+    args.workspace = context.scratch(thread);
+    args.epilogue = group_epilogue(context, group * geometry.out_channels);
+    const Range tiles = grid.row_range(task), panels = grid.panel_range(task);
+    kernel_run(args, tiles.begin * tile_rows, std::min(tiles.end * tile_rows, geometry.rows()),
+               panels.begin, panels.end);
+  }
+
+  Epilogue group_epilogue(const RunContext& context, int64_t channel) const {
+    Epilogue e = epilogue;
+    if (e.multiplier != nullptr) e.multiplier += channel;
+    if (e.bias != nullptr) e.bias += channel;
+    e.output = context.at(output) + channel * (e.output_type == ElementType::kU8 ? 1 : 4);
+    if (residual.storage >= 0) {
+      e.residual = context.at(residual) + channel * (e.residual_type == ElementType::kU8 ? 1 : 4);
+    }
+    return e;
+  }
+
+  decltype(Kernel::run) kernel_run;
+  ConvGeometry geometry;
+  Epilogue epilogue;
+  Ref input, output, residual;
+  const char* packed;
+  size_t group_bytes;
+  int64_t tile_rows;
+  Grid grid;
+};
+
+template <typename Args, typename Kernel, typename Input>
+class DepthwiseStep final : public Step {
+ public:
+  void run(const RunContext& context, int64_t task, int) const override {
+    Args args{};
+    args.geometry = geometry;
+    args.input = context.at<Input>(input);
+    args.packed = packed;
+    args.epilogue = epilogue;
+    args.epilogue.output = context.at(output);
+    if (residual.storage >= 0) args.epilogue.residual = context.at(residual);
+    const Range rows = part_of(geometry.n * geometry.oh, task, tasks);
+    kernel_run(args, rows.begin, rows.end);
+  }
+
+  decltype(Kernel::run) kernel_run;
+  ConvGeometry geometry;
+  Epilogue epilogue;
+  Ref input, output, residual;
+  const char* packed;
+};
+
+}  // namespace
+
+std::vector<float> real_values(const ModelTensor& weight) {
+  const int64_t count = product(weight.shape, 0, weight.shape.size());
+  if (weight.scale.empty()) {
+    const float* data = weight.data.as<float>();
+    return {data, data + count};
+  }
+  std::vector<float> values(count);
+  const int8_t* codes = weight.data.as<int8_t>();
+  const bool each = weight.scale.size() > 1;
+  const int64_t inner = each ? product(weight.shape, weight.axis + 1, weight.shape.size()) : count;
+  const int64_t channels = static_cast<int64_t>(weight.scale.size());
+  for (int64_t i = 0; i < count; ++i) {
+    values[i] =
+        static_cast<float>(codes[i]) * weight.scale[i / std::max<int64_t>(inner, 1) % channels];
+  }
+  return values;
+}
+
+Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
+                    int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
+                    const std::string& label) {
+  Filter filter;
+  filter.out = out;
+  filter.channels = channels;
+  filter.kh = taps_h;
+  filter.kw = taps_w;
+  filter.groups = groups;
+  const size_t size = out * channels * taps_h * taps_w;
+  if (!x.quantized() || weight.scale.empty()) {
+    filter.values.assign(size, 0.0f);
+    return filter;
+  }
+  GLZ_CHECK(weight.scale.size() == 1 || weight.axis == out_axis, kUnsupported,
+            label << ": weight '" << weight.name << "' has a scale for each index along axis "
+                  << weight.axis << "; on int8 input it must be per tensor or along axis "
+                  << out_axis);
+  GLZ_CHECK(channels * taps_h * taps_w <= kMaxTerms, kUnsupported,
+            label << ": sums of " << channels * taps_h * taps_w
+                  << " products do not fit a 32-bit accumulator");
+  filter.codes.assign(size, 0);
+  // A transposed convolution's scales go with the output channels of one group.
+  for (int64_t o = 0; o < out; ++o) {
+    filter.scale.push_back(weight.scale[o % static_cast<int64_t>(weight.scale.size())]);
+  }
+  return filter;
+}
+
+template <typename Kernel, typename Weight>
+void ConvCore::pack(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
+                    const Weight* weights) {
+  ConvGeometry g = group_geometry(window);
+  g.stride_c = channel_stride(channels_ * groups_);
+  group_bytes_ = round_up(kernel.packed_bytes(g), 64);
+  packed_ = Buffer(group_bytes_ * groups_);
+  const int64_t group_size = filter.out / filter.groups * filter.taps() * filter.channels;
+  for (int64_t i = 0; i < groups_; ++i) {
+    kernel.pack(g, weights + (depthwise_ ? 0 : i * group_size),
+                packed_.as<char>() + i * group_bytes_);
+  }
+}
+
+ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
+  geometry.kh = kh_;
+  geometry.kw = kw_;
+  geometry.channels = channels_;
+  geometry.out_channels = out_channels_;
+  return geometry;
+}
+
+void check_bias(const ModelTensor* bias, int64_t out, const std::string& label) {
+  GLZ_CHECK(
+      bias == nullptr || bias->shape == Shape{out}, kShape,
+      label << ": bias of shape " << to_string(bias->shape) << " must have shape (" << out << ",)");
+}
+
+void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTensor* bias,
+                       const Tail& tail, const TensorType& x, const KernelTable& table) {
+  tail_ = tail;
+  integer_ = filter.quantized();
+  kh_ = filter.kh;
+  kw_ = filter.kw;
+  depthwise_ = filter.groups > 1 && filter.channels == 1 && filter.out == filter.groups;
+  if (!depthwise_) align_groups(&filter);
+  groups_ = depthwise_ ? 1 : filter.groups;
+  channels_ = depthwise_ ? filter.groups : filter.channels;
+  out_channels_ = filter.out / groups_;
+
+  bias_ = channel_constants(filter.out);
+  const std::vector<float> offsets = bias ? real_values(*bias) : std::vector<float>(filter.out);
+  for (int64_t o = 0; o < filter.out; ++o) bias_.as<float>()[o] = offsets[o] / tail.out_scale;
+
+  if (integer_) {
+    multiplier_ = channel_constants(filter.out);
+    for (int64_t o = 0; o < filter.out; ++o) {
+      multiplier_.as<float>()[o] = static_cast<float>(
+          static_cast<double>(x.scale) * filter.scale[o] / static_cast<double>(tail.out_scale));
+    }
+    if (depthwise_) {
+      pack(table.depthwise_s8, window, filter, filter.codes.data());
+    } else {
+      pack(table.conv_s8, window, filter, filter.codes.data());
+    }
+    return;
+  }
+  if (tail.quantizes) {  // float kernels have no multiplier: the weights take it
+    for (float& value : filter.values) value *= tail.inverse_scale();
+  }
+  if (depthwise_) {
+    pack(table.depthwise_f32, window, filter, filter.values.data());
+  } else {
+    pack(table.conv_f32, window, filter, filter.values.data());
+  }
+}
+
+void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const View* residual,
+                    float residual_scale, const View& out) const {
+  const ConvGeometry g = [&] {
+    ConvGeometry filled = group_geometry(geometry);
+    filled.stride_c = x.stride;
+    return filled;
+  }();
+  Epilogue epilogue = make_epilogue(tail_, tail_.out_scale);
+  epilogue.multiplier = integer_ ? multiplier_.as<float>() : nullptr;
+  epilogue.bias = bias_.as<float>();
+  epilogue.output_type = out.type;
+  epilogue.output_stride = out.stride;
+  if (residual != nullptr) {
+    epilogue.residual_type = residual->type;
+    epilogue.residual_stride = residual->stride;
+    epilogue.residual_multiplier =
+        residual->type == ElementType::kU8
+            ? static_cast<float>(static_cast<double>(residual_scale) / tail_.out_scale)
+            : tail_.inverse_scale();
+  }
+  const int64_t macs =
+      g.rows() * g.out_channels * groups_ * g.kh * g.kw * (depthwise_ ? 1 : g.channels);
+  const int64_t traffic = x.bytes() + out.bytes() + static_cast<int64_t>(packed_.size()) +
+                          (residual ? residual->bytes() : 0);
+  const double nanoseconds = std::max(
+      macs / ((integer_ ? kS8MacsPerNanosecond : kF32MacsPerNanosecond) / (depthwise_ ? 8 : 1)),
+      traffic / kBytesPerNanosecond);
+
+  const auto finish = [&](auto step, const char* kernel) {
+    step->geometry = g;
+    step->epilogue = epilogue;
+    step->input = x.ref;
+    step->output = out.ref;
+    if (residual != nullptr) step->residual = residual->ref;
+    step->packed = packed_.as<char>();
+    step->kernel = kernel;
+    step->macs = macs;
+    step->bytes = traffic;
+    plan.add(std::move(step));
+  };
+  const auto depthwise = [&](auto step, const auto& kernel, const char* name) {
+    step->kernel_run = kernel.run;
+    step->tasks = row_tasks(g.n * g.oh, plan.threads(), nanoseconds);
+    finish(std::move(step), name);
+  };
+  const auto grouped = [&](auto step, const auto& kernel, const char* name) {
+    step->kernel_run = kernel.run;
+    step->group_bytes = group_bytes_;
+    step->tile_rows = kernel.tile_rows;
+    const double row_bytes = static_cast<double>(x.bytes()) / std::max<int64_t>(x.rows(), 1);
+    step->grid =
+        make_grid(ceil_div(g.rows(), kernel.tile_rows), ceil_div(g.out_channels, kernel.panel),
+                  groups_ == 1 ? plan.threads() : 1,
+                  {nanoseconds, row_bytes * kernel.tile_rows,
+                   static_cast<double>(group_bytes_) * kernel.panel / g.out_channels});
+    step->tasks = step->grid.tasks() * groups_;
+    step->workspace = kernel.workspace_bytes(g);
+    finish(std::move(step), name);
+  };
+
+  const KernelTable& table = plan.table();
+  if (integer_ && depthwise_) {
+    depthwise(std::make_unique<DepthwiseStep<DepthwiseS8Args, DepthwiseS8Kernel, uint8_t>>(),
+              table.depthwise_s8, "depthwise_s8");
+  } else if (integer_) {
+    grouped(std::make_unique<ConvStep<ConvS8Args, ConvS8Kernel, uint8_t>>(), table.conv_s8,
+            "conv_s8");
+  } else if (depthwise_) {
+    depthwise(std::make_unique<DepthwiseStep<DepthwiseF32Args, DepthwiseF32Kernel, float>>(),
+              table.depthwise_f32, "depthwise_f32");
+  } else {
+    grouped(std::make_unique<ConvStep<ConvF32Args, ConvF32Kernel, float>>(), table.conv_f32,
+            "conv_f32");
+  }
+}
+
+}  // namespace glz

@@ -1,0 +1,88 @@
+// What conv2d, conv_transpose2d and dense share: packed filters, the epilogue's constants, and the
+// steps that call the convolution kernels.
+#pragma once
+
+#include <vector>
+
+#include "../base/buffer.h"
+#include "epilogue.h"
+#include "op.h"
+
+namespace glz {
+
+// Weights in the layout that no CPU owns: [out][kh][kw][channels], int8 codes or float values.
+struct Filter {
+  int64_t out = 0;       // output channels of all groups
+  int64_t channels = 0;  // input channels of one group
+  int64_t kh = 1, kw = 1;
+  int64_t groups = 1;
+  std::vector<int8_t> codes;  // empty: float
+  std::vector<float> scale;   // of each output channel's codes
+  std::vector<float> values;
+
+  int64_t taps() const { return kh * kw; }
+  bool quantized() const { return !codes.empty(); }
+};
+
+// An empty filter for `weight`: codes if both the input and the weight are int8, else values.
+// `out_axis` is the weight's axis of output channels, `out` the output channels of all groups.
+Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
+                    int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
+                    const std::string& label);
+
+// The weight's real values.
+std::vector<float> real_values(const ModelTensor& weight);
+
+// Fills a filter from a weight seen as [d0][d1][taps]: element (i, j, t) goes to place(i, j, t).
+template <typename Place>
+void fill_filter(Filter* filter, const ModelTensor& weight, int64_t d0, int64_t d1, int64_t taps,
+                 Place place) {
+  const auto copy = [&](const auto* from, auto* to) {
+    for (int64_t i = 0; i < d0; ++i) {
+      for (int64_t j = 0; j < d1; ++j) {
+        for (int64_t t = 0; t < taps; ++t) to[place(i, j, t)] = *from++;
+      }
+    }
+  };
+  if (filter->quantized()) {
+    copy(weight.data.as<int8_t>(), filter->codes.data());
+  } else {
+    copy(real_values(weight).data(), filter->values.data());
+  }
+}
+
+// Throws kShape unless the bias is absent or has a number for each output channel.
+void check_bias(const ModelTensor* bias, int64_t out, const std::string& label);
+
+class ConvCore {
+ public:
+  // Packs `filter` and the constants of the epilogue. x: the input's type; bias may be null;
+  // `window` has the strides, pads and dilation that plan() will be called with.
+  void prepare(Filter filter, const ConvGeometry& window, const ModelTensor* bias, const Tail& tail,
+               const TensorType& x, const KernelTable& table);
+
+  ElementType input_type() const { return integer_ ? ElementType::kU8 : ElementType::kF32; }
+  size_t bytes() const { return packed_.size() + multiplier_.size() + bias_.size(); }
+
+  // Adds the step. `geometry` holds n, h, w, kernel, strides, pads, dilation, oh, ow; channels and
+  // packing are filled in here. `residual` may be null.
+  void plan(OpPlan& plan, ConvGeometry geometry, const View& x, const View* residual,
+            float residual_scale, const View& out) const;
+
+ private:
+  template <typename Kernel, typename Weight>
+  void pack(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
+            const Weight* weights);
+  ConvGeometry group_geometry(ConvGeometry geometry) const;
+
+  Tail tail_;
+  bool integer_ = false;
+  bool depthwise_ = false;
+  int64_t groups_ = 1;
+  int64_t channels_ = 0, out_channels_ = 0;  // of one group
+  int64_t kh_ = 1, kw_ = 1;
+  size_t group_bytes_ = 0;  // packed
+  Buffer packed_, multiplier_, bias_;
+};
+
+}  // namespace glz

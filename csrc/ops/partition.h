@@ -1,0 +1,49 @@
+// How an operator's work is cut into tasks for the thread pool.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace glz {
+
+struct Range {
+  int64_t begin, end;
+};
+
+// Part `index` of `parts` almost equal parts of [0, count).
+inline Range part_of(int64_t count, int64_t index, int64_t parts) {
+  return {count * index / parts, count * (index + 1) / parts};
+}
+
+// A grid of row_blocks x panel_blocks tasks over rows x panels items.
+struct Grid {
+  int64_t rows = 1, panels = 1;
+  int64_t row_blocks = 1, panel_blocks = 1;
+
+  int64_t tasks() const { return row_blocks * panel_blocks; }
+  Range row_range(int64_t task) const { return part_of(rows, task / panel_blocks, row_blocks); }
+  Range panel_range(int64_t task) const {
+    return part_of(panels, task % panel_blocks, panel_blocks);
+  }
+};
+
+struct GridCost {
+  double nanoseconds;    // of the whole on one core, roughly
+  double row_bytes = 0;  // read by a task for each of its rows, and of its panels
+  double panel_bytes = 0;
+};
+
+// The grid with the shortest estimated time on `threads` threads.
+Grid make_grid(int64_t rows, int64_t panels, int threads, const GridCost& cost);
+
+// Rows alone: how many tasks for `rows` items that take `nanoseconds` in all.
+inline int64_t row_tasks(int64_t rows, int threads, double nanoseconds) {
+  return make_grid(rows, 1, threads, {nanoseconds, 0, 0}).row_blocks;
+}
+
+// One core's speed, roughly: what estimates are made from.
+constexpr double kBytesPerNanosecond = 12.0;
+constexpr double kS8MacsPerNanosecond = 150.0;
+constexpr double kF32MacsPerNanosecond = 35.0;
+
+}  // namespace glz

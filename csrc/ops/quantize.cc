@@ -1,0 +1,100 @@
+// quantize, dequantize, and what simulates the two.
+#include <cmath>
+
+#include "convert.h"
+#include "op_builders.h"
+#include "plain_op.h"
+
+namespace glz {
+namespace {
+
+Traits elementwise() {
+  Traits traits;
+  traits.elementwise = true;
+  return traits;
+}
+
+class Quantize final : public Op {
+ public:
+  explicit Quantize(const Node& node) : Op(node), scale_(static_cast<float>(node.number("scale"))) {
+    GLZ_CHECK(std::isfinite(scale_) && scale_ > 0, kGraph,
+              label_ << ": scale is " << scale_ << ", must be positive");
+  }
+  Traits traits() const override { return elementwise(); }
+  OutputTypes infer(const InputTypes& inputs) const override {
+    return {{inputs[0]->shape, DType::kS8, scale_}};
+  }
+  void plan(OpPlan& plan) const override {
+    // From where the caller or the producer left it: the network's input is read once.
+    const View home = plan.output_home();
+    const View x = plan.input_type(0).quantized() ? plan.input_as(0, home.layout, ElementType::kF32)
+                                                  : plan.raw(0);
+    plan.add(make_convert(x, plan.output(), plan.output_type(), plan.table(), plan.threads()));
+  }
+
+ private:
+  float scale_;
+};
+
+class Dequantize final : public Op {
+ public:
+  using Op::Op;
+  Traits traits() const override { return elementwise(); }
+  OutputTypes infer(const InputTypes& inputs) const override { return {{inputs[0]->shape}}; }
+  void plan(OpPlan& plan) const override {
+    plan.add(make_convert(plan.input(0), plan.output(), plan.input_type(0), plan.table(),
+                          plan.threads()));
+  }
+};
+
+class FakeQuantize final : public PlainOp {
+ public:
+  explicit FakeQuantize(const Node& node)
+      : PlainOp(node),
+        scale_(node.need_constant(1, "scale")),
+        axis_(node.integer("axis", 0)),
+        limit_(static_cast<float>((1 << (node.integer("bits", 8) - 1)) - 1)) {}
+
+  bool absorbs(size_t i) const override { return i == 1; }
+  void prepare(const InputTypes&, const std::vector<View>&, const KernelTable&) override {
+    const float* data = scale_->data.as<float>();
+    scales_.assign(data, data + product(scale_->shape, 0, scale_->shape.size()));
+  }
+  OutputTypes infer(const InputTypes& inputs) const override {
+    const Shape& x = inputs[0]->shape;
+    const bool each = !scale_->shape.empty();
+    GLZ_CHECK(!each || scale_->shape == Shape{x[resolve_axis(axis_, x.size(), label_)]}, kShape,
+              label_ << ": scale of shape " << to_string(scale_->shape) << " does not fit axis "
+                     << axis_ << " of " << to_string(x));
+    return {{x}};
+  }
+  void compute(const PlainCall& call) const override {
+    const Shape& shape = call.y_type->shape;
+    const int64_t channels = static_cast<int64_t>(scales_.size());
+    const int64_t inner =
+        scale_->shape.empty()
+            ? 1
+            : product(shape, resolve_axis(axis_, shape.size(), label_) + 1, shape.size());
+    for (int64_t i = 0; i < call.y_type->elements(); ++i) {
+      const float step = scales_[i / inner % channels];
+      const float code = std::min(std::max(call.x[0][i] * (1.0f / step), -limit_), limit_);
+      call.y[i] = std::nearbyint(code) * step;
+    }
+  }
+
+ private:
+  const ModelTensor* scale_;
+  int64_t axis_;
+  float limit_;
+  std::vector<float> scales_;
+};
+
+}  // namespace
+
+std::unique_ptr<Op> make_quantize(const Node& node) { return std::make_unique<Quantize>(node); }
+std::unique_ptr<Op> make_dequantize(const Node& node) { return std::make_unique<Dequantize>(node); }
+std::unique_ptr<Op> make_fake_quantize(const Node& node) {
+  return std::make_unique<FakeQuantize>(node);
+}
+
+}  // namespace glz

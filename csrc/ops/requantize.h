@@ -1,0 +1,13 @@
+// int8 codes of one scale to int8 codes of another.
+#pragma once
+
+#include "op.h"
+
+namespace glz {
+
+// Adds the step that brings `from` (of type x) to `to` (of type y): a copy, a conversion, or a
+// table that takes each code from scale to scale.
+void add_requantize(OpPlan& plan, const View& from, const TensorType& x, const View& to,
+                    const TensorType& y);
+
+}  // namespace glz

@@ -1,0 +1,37 @@
+// What a plan is made of: steps that only compute. A step is immutable and may run in several
+// contexts at once; it never allocates.
+#pragma once
+
+#include <cstdint>
+
+#include "view.h"
+
+namespace glz {
+
+struct RunContext {
+  char** base = nullptr;  // address of each storage
+  char* workspace = nullptr;
+  size_t workspace_stride = 0;  // each thread has its own
+
+  template <typename T = char>
+  T* at(const Ref& ref) const {
+    return reinterpret_cast<T*>(base[ref.storage] + ref.offset);
+  }
+  void* scratch(int thread) const { return workspace + thread * workspace_stride; }
+};
+
+class Step {
+ public:
+  virtual ~Step() = default;
+  // Tasks write disjoint outputs; `thread` says whose scratch to use.
+  virtual void run(const RunContext& context, int64_t task, int thread) const = 0;
+
+  int64_t tasks = 1;
+  int32_t node = -1;        // index in the network; -1: input or output conversion
+  const char* kernel = "";  // for the profile
+  int64_t macs = 0;         // multiply-accumulates
+  int64_t bytes = 0;        // read and written, each tensor once
+  size_t workspace = 0;     // bytes of scratch a thread
+};
+
+}  // namespace glz

@@ -1,0 +1,160 @@
+"""The engine: a whole network from an archive, in C++. Needs NumPy only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gluonzip import _core
+from gluonzip.archive import to_bytes
+from gluonzip.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gluonzip.graph import Graph
+
+
+def _threads(threads: int | None) -> int:
+    """``threads``, or else GLUONZIP_THREADS, or else 0: every core this process may run on."""
+    if threads is not None:
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ConfigError(f"threads = {threads!r} must be a positive integer, or None for all")
+        return threads
+    text = os.environ.get("GLUONZIP_THREADS", "")
+    if text and not (text.isdecimal() and int(text) > 0):
+        raise ConfigError(
+            f"environment variable GLUONZIP_THREADS = {text!r} is not a number of threads"
+        )
+    return int(text or 0)
+
+
+class Engine:
+    """Runs one network on float32 arrays; made by :meth:`load` or :meth:`from_graph`.
+
+    Calls are safe from several threads at once, and release the GIL while they compute. Plans for
+    the last eight sets of input shapes are kept, so a call of a known shape allocates nothing but
+    its outputs.
+
+    >>> from gluonzip.graph import Constant, Graph, Input, Node
+    >>> dense = Node("dense", "fc", ["x", "w"], ["y"])
+    >>> weights = {"w": Constant(np.eye(2, dtype="float32"))}
+    >>> graph = Graph([Input("x", (0, 2))], ["y"], [dense], weights)
+    >>> Engine.from_graph(graph)(np.array([[3, 4]], "float32"))
+    array([[3., 4.]], dtype=float32)
+    """
+
+    def __init__(self, core: _core.Engine) -> None:
+        self._core = core
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, threads: int | None = None, isa: str | None = None
+    ) -> Engine:
+        """The engine of a ``.glz`` archive.
+
+        ``threads``: how many to use (None: the environment variable GLUONZIP_THREADS, or all
+        cores). ``isa``: an instruction set by name (None: the environment variable GLUONZIP_ISA,
+        or the best). Raises ArchiveError for a file that is no sound archive, UnsupportedError
+        for an operator that the engine lacks, IsaError for an ISA that this machine lacks.
+        """
+        return cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or ""))
+
+    @classmethod
+    def from_graph(cls, graph: Graph, threads: int | None = None, isa: str | None = None) -> Engine:
+        """The engine of a graph: what :meth:`load` gives after the graph was written to a file."""
+        data = to_bytes(graph)
+        return cls(_core.Engine.from_bytes(data, graph.name, _threads(threads), isa or ""))
+
+    def clone(self, threads: int | None = None) -> Engine:
+        """Another engine of the same network, with threads of its own; weights are shared."""
+        return Engine(self._core.clone(_threads(threads)))
+
+    # ------------------------------------------------------------ running
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
+        """The network's output, or the tuple of its outputs.
+
+        ``inputs``: float32 arrays (images as N, C, H, W) in the order of :attr:`inputs`. An axis
+        of 0 in the network's shapes takes any length. An int8 output comes as codes. Raises
+        ShapeError, naming the input, for a wrong shape or dtype.
+        """
+        outputs = self._core.run(list(inputs))
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def taps(self, names: Iterable[str], *inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """Intermediate tensors by name, for diagnosis (int8 tensors as codes).
+
+        Plans anew at each call, so it is slower than a call of the engine. Raises ConfigError for
+        a name that no tensor has.
+        """
+        names = list(names)
+        arrays = self._core.run(list(inputs), names)
+        return dict(zip(names, arrays[len(self.outputs) :], strict=True))
+
+    def profile(self, *inputs: np.ndarray, repeat: int = 10) -> list[dict[str, Any]]:
+        """What each node costs, in the order in which they run.
+
+        One dict a node that takes time: name, op, kernel, milliseconds (median of ``repeat``
+        runs), macs (multiply-accumulates), bytes (read and written), share (of the total time).
+        Nodes that were fused into others or only alias memory are absent.
+        """
+        rows: dict[str, dict[str, Any]] = {}
+        for step in self._core.profile(list(inputs), repeat):
+            row = rows.setdefault(
+                step["name"],
+                {"name": step["name"], "op": step["op"], "kernel": [], "milliseconds": 0.0,
+                 "macs": 0, "bytes": 0},
+            )  # fmt: skip
+            row["kernel"].append(step["kernel"])
+            row["milliseconds"] = row["milliseconds"] + np.array(step["milliseconds"])
+            row["macs"] += step["macs"]
+            row["bytes"] += step["bytes"]
+        for row in rows.values():
+            row["kernel"] = "+".join(dict.fromkeys(row["kernel"]))
+            row["milliseconds"] = float(np.median(row["milliseconds"]))
+        total = sum(row["milliseconds"] for row in rows.values())
+        for row in rows.values():
+            row["share"] = row["milliseconds"] / total if total else 0.0
+        return list(rows.values())
+
+    # ------------------------------------------------------------ facts
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self._core.name
+
+    @property
+    def inputs(self) -> list[tuple[str, tuple[int, ...], str]]:
+        """(name, shape, dtype) of each input; an axis of 0 takes any length."""
+        return self._core.inputs
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of the output tensors."""
+        return self._core.outputs
+
+    @property
+    def threads(self) -> int:
+        """How many threads a call uses, the caller's included."""
+        return self._core.threads
+
+    @property
+    def isa(self) -> str:
+        """The instruction set whose kernels run."""
+        return self._core.isa
+
+    def memory(self) -> dict[str, int]:
+        """Bytes held: ``weights`` (packed, shared by clones) and ``arena`` (activations of the
+        cached plans)."""
+        return self._core.memory()
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(
+            f"{name} ({', '.join(str(n) if n else 'any' for n in shape)})"
+            for name, shape, _ in self.inputs
+        )
+        return (
+            f"<Engine {self.name!r}: {shapes} -> {', '.join(self.outputs)}; "
+            f"{self.threads} threads, {self.isa}>"
+        )
