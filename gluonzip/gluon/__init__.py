@@ -2,6 +2,7 @@
 
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
 from gluonzip.gluon.distillation import DistillationLoss
+from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.pruning import Sparsity, prune, sparsity
 from gluonzip.gluon.quantization import calibrate, quantize, strip
@@ -14,6 +15,7 @@ __all__ = [
     "LayerRecord",
     "Sparsity",
     "calibrate",
+    "calibrate_graph",
     "layers",
     "prune",
     "quantize",

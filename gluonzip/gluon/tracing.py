@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,17 @@ Shape = tuple[int, ...]
 
 @dataclass
 class Traced:
-    """A graph, with the symbol it came from: which entry each tensor of the graph is."""
+    """A graph, with the symbol it came from.
+
+    ``entries``: which entry each tensor of the graph is. ``values``: of the symbol's parameters, as
+    NDArrays. ``shapes``: of entries, for the traced input shapes.
+    """
 
     graph: Graph
     symbol: SymbolGraph
     entries: dict[str, Entry]
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any]
+    shapes: dict[Entry, Shape | None]
 
 
 def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Graph:
@@ -188,7 +193,7 @@ class _Tracer:
         entries = {name: e for e, name in self.tensors.items() if name in live}
         self.graph.meta["framework"] = f"mxnet {mx.__version__}"
         self.graph.meta["input_shapes"] = [list(shape) for shape in self.inputs.values()]
-        return Traced(self.graph, self.symbol, entries, self.values)
+        return Traced(self.graph, self.symbol, entries, self.values, self.shapes)
 
     # ------------------------------------------------------------ what converters call
     def add(self, op: str, inputs: list[str], name: str, outputs: int, attrs: dict) -> list[str]:
