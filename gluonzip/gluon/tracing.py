@@ -213,6 +213,9 @@ class _Tracer:
         constant = self.graph.constants.get(tensor)
         return None if constant is None else constant.data
 
+    def producer(self, tensor: str) -> Node | None:
+        return next((n for n in reversed(self.graph.nodes) if tensor in n.outputs), None)
+
     # ------------------------------------------------------------ nodes
     def _variable(self, index: int, node: SymbolNode) -> None:
         if node.name in self.inputs:
@@ -246,13 +249,22 @@ class _Tracer:
             self.tensors[index, out] = tensor
 
     def _convert(self, view: MxNode) -> list[str]:
+        """The node's outputs, by its converter, or as an opaque node if none fits."""
         before = len(self.graph.nodes)
         try:
             outputs = CONVERTERS[view.operator](view)
+            outputs = [outputs] if isinstance(outputs, str) else list(outputs)
+            if len(outputs) >= view.outputs:
+                return outputs
         except (KeyError, Unconvertible):
-            del self.graph.nodes[before:]
-            return self._opaque(view)
-        return [outputs] if isinstance(outputs, str) else list(outputs)
+            pass
+        self._undo(before)
+        return self._opaque(view)
+
+    def _undo(self, before: int) -> None:
+        for node in self.graph.nodes[before:]:
+            self.taken.difference_update((node.name, *node.outputs))
+        del self.graph.nodes[before:]
 
     def _opaque(self, view: MxNode) -> list[str]:
         attrs = {"operator": view.operator, "attrs": dict(view.attrs.raw)}

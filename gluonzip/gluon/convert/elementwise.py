@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 _UNARY = {
@@ -58,10 +60,7 @@ def leaky_relu(node: MxNode) -> str:
     slope = node.attrs.number("slope", 0.25)
     if kind == "prelu":
         return node.emit("prelu", *node.inputs[:2])
-    if kind == "rrelu":  # at inference the random slope is the middle of its range
-        low = node.attrs.number("lower_bound", 0.125)
-        slope = (low + node.attrs.number("upper_bound", 0.334)) / 2
-    if kind in ("leaky", "rrelu"):
+    if kind == "leaky":
         return node.emit("leaky_relu", node.x, slope=slope)
     if kind == "elu":
         return node.emit("elu", node.x, slope=slope)
@@ -143,6 +142,17 @@ _BINARY = {
 @converter(*_BINARY)
 def binary(node: MxNode) -> str:
     return node.emit(_BINARY[node.operator], *node.inputs)
+
+
+@converter("log2", "log10")
+def log_base(node: MxNode) -> str:
+    natural = node.emit("log", node.x, suffix="natural")
+    return node.emit("mul_scalar", natural, value=1 / math.log(int(node.operator[3:])))
+
+
+@converter("_contrib_div_sqrt_dim")
+def div_sqrt_dim(node: MxNode) -> str:
+    return node.emit("mul_scalar", node.x, value=1 / math.sqrt(node.shape[-1]))
 
 
 @converter("add_n", "ElementWiseSum")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 
@@ -9,22 +11,35 @@ from gluonzip.gluon.convert.registry import MxNode, converter, require
 def pooling(node: MxNode) -> str:
     attrs = node.attrs
     kind = attrs.text("pool_type", "max")
-    require(kind in ("max", "avg"))
-    require(node.rank == 4 and attrs.text("layout", "None") in ("None", "NCHW"))
+    require(kind in ("max", "avg") and node.rank in (3, 4))
+    require(attrs.text("layout", "None") in ("None", "NCHW", "NCW"))
     if attrs.flag("global_pool"):
-        return node.emit(f"global_{kind}_pool", node.x)
+        return _pool(node, f"global_{kind}_pool", {})
     convention = attrs.text("pooling_convention", "valid")
     require(convention in ("valid", "full"))
-    top, left = attrs.integers("pad") or [0, 0]
+    axes = node.rank - 2
+    top, left = _pair(attrs.integers("pad") or [0] * axes, 0)
     window = {
-        "kernel": attrs.integers("kernel"),
-        "stride": attrs.integers("stride") or [1, 1],
+        "kernel": _pair(attrs.integers("kernel"), 1),
+        "stride": _pair(attrs.integers("stride") or [1] * axes, 1),
         "pad": [top, left, top, left],
         "ceil_mode": convention == "full",
     }
     if kind == "avg":
         window["count_pad"] = attrs.flag("count_include_pad", True)
-    return node.emit(f"{kind}_pool", node.x, **window)
+    return _pool(node, f"{kind}_pool", window)
+
+
+def _pair(values: list[int], default: int) -> list[int]:
+    """A 1-D window is a 2-D one of height 1."""
+    return [default] * (2 - len(values)) + values
+
+
+def _pool(node: MxNode, op: str, window: dict[str, Any]) -> str:
+    if node.rank == 4:
+        return node.emit(op, node.x, **window)
+    x = node.emit("expand_dims", node.x, suffix="rows", axis=2)
+    return node.emit("squeeze", node.emit(op, x, **window), suffix="output", axes=[2])
 
 
 @converter("_contrib_AdaptiveAvgPooling2D")

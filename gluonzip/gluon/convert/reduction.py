@@ -41,8 +41,9 @@ def reduce(node: MxNode) -> str:
     )
 
 
-@converter("batch_dot")
+@converter("batch_dot", "_linalg_gemm2")
 def batch_dot(node: MxNode) -> str:
+    require(node.attrs.number("alpha", 1.0) == 1)
     return node.emit(
         "matmul",
         *node.inputs,

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gluonzip.graph.ir import Node
+
 CONVERTERS: dict[str, Callable[[MxNode], str | Sequence[str]]] = {}
 
 
@@ -83,6 +85,9 @@ class Emitter(Protocol):
 
     def value(self, tensor: str) -> np.ndarray | None:
         """A constant's value; None for other tensors."""
+
+    def producer(self, tensor: str) -> Node | None:
+        """The node that makes a tensor; None for constants and inputs."""
 
 
 class MxNode:

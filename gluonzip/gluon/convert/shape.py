@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 TO_THE_END = 2**31 - 1
@@ -19,6 +21,13 @@ def reshape(node: MxNode) -> str:
     # Codes read from the right differ from those read from the left only if there are codes.
     require(not node.attrs.flag("reverse") or all(n > 0 or n == -1 for n in shape))
     return node.emit("reshape", node.x, shape=shape)
+
+
+@converter("reshape_like")
+def reshape_like(node: MxNode) -> str:
+    # The reference's sizes are those of the traced shapes; the batch axis stays free.
+    require(not any(key in node.attrs.raw for key in ("lhs_begin", "rhs_begin")))
+    return node.emit("reshape", node.x, shape=[-1, *node.shape_of(1)[1:]])
 
 
 @converter("transpose")
@@ -118,6 +127,22 @@ def slice_channel(node: MxNode) -> list[str]:
         axis=node.axis("axis", 1),
         squeeze=node.attrs.flag("squeeze_axis"),
     )
+
+
+@converter("_arange")
+def arange(node: MxNode) -> str:
+    stop = node.attrs.value("stop")
+    require(stop is not None and node.attrs.integer("repeat", 1) == 1)
+    values = np.arange(node.attrs.number("start"), float(stop), node.attrs.number("step", 1.0))
+    return node.emitter.constant(node.name, values.astype(np.float32))
+
+
+@converter("_zeros", "_ones")
+def filled(node: MxNode) -> str:
+    shape = node.attrs.integers("shape")
+    require(all(n > 0 for n in shape))
+    value = np.full(shape, float(node.operator == "_ones"), np.float32)
+    return node.emitter.constant(node.name, value)
 
 
 @converter("Pad")

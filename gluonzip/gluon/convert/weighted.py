@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 
-def _pair(node: MxNode, key: str, default: int) -> list[int]:
-    return node.attrs.integers(key) or [default, default]
+def _channels_first(node: MxNode) -> int:
+    """Number of spatial axes, 1 or 2; channels-last and 3-D convolutions stay opaque."""
+    axes = len(node.attrs.integers("kernel"))
+    require(axes in (1, 2))
+    require(node.attrs.text("layout", "None") in ("None", "NCHW", "NCW"))
+    return axes
 
 
-def _two_dimensional(node: MxNode) -> None:
-    """Only (N,C,H,W) has a row; 1-D, 3-D and channels-last convolutions stay opaque."""
-    require(len(node.attrs.integers("kernel")) == 2)
-    require(node.attrs.text("layout", "None") in ("None", "NCHW"))
+def _window(node: MxNode, axes: int) -> dict[str, Any]:
+    """stride, pad, dilation, groups; a 1-D window is a 2-D one of height 1."""
+
+    def pair(key: str, default: int) -> list[int]:
+        values = node.attrs.integers(key) or [default] * axes
+        return [default] * (2 - axes) + values
+
+    top, left = pair("pad", 0)
+    return {
+        "stride": pair("stride", 1),
+        "pad": [top, left, top, left],
+        "dilation": pair("dilate", 1),
+        "groups": node.attrs.integer("num_group", 1),
+    }
 
 
-@converter("Convolution")
+def _convolve(node: MxNode, op: str, axes: int, **attrs: Any) -> str:
+    if axes == 2:
+        return node.emit(op, *node.inputs, **attrs)
+    x = node.emit("expand_dims", node.x, suffix="rows", axis=2)
+    weight = _with_height_one(node, node.inputs[1])
+    y = node.emit(op, x, weight, *node.inputs[2:], **attrs)
+    return node.emit("squeeze", y, suffix="output", axes=[2])
+
+
+def _with_height_one(node: MxNode, weight: str) -> str:
+    """A (O, I, K) weight as (O, I, 1, K); its fake quantizer comes after, so that it folds."""
+    maker = node.emitter.producer(weight)
+    quantizer = maker if maker is not None and maker.op == "fake_quantize" else None
+    source = quantizer.inputs[0] if quantizer else weight
+    expanded = node.emit("expand_dims", source, suffix="weight", axis=2)
+    if quantizer is None:
+        return expanded
+    scale = quantizer.inputs[1]
+    return node.emit("fake_quantize", expanded, scale, suffix="weight.quantized", **quantizer.attrs)
+
+
+@converter("Convolution", "Convolution_v1")
 def convolution(node: MxNode) -> str:
-    _two_dimensional(node)
-    top, left = _pair(node, "pad", 0)
-    return node.emit(
-        "conv2d",
-        *node.inputs,
-        stride=_pair(node, "stride", 1),
-        pad=[top, left, top, left],
-        dilation=_pair(node, "dilate", 1),
-        groups=node.attrs.integer("num_group", 1),
-    )
+    axes = _channels_first(node)
+    return _convolve(node, "conv2d", axes, **_window(node, axes))
 
 
 @converter("Deconvolution")
 def deconvolution(node: MxNode) -> str:
-    _two_dimensional(node)
+    axes = _channels_first(node)
     require(not any(node.attrs.integers("target_shape")))
-    top, left = _pair(node, "pad", 0)
-    return node.emit(
-        "conv_transpose2d",
-        *node.inputs,
-        stride=_pair(node, "stride", 1),
-        pad=[top, left, top, left],
-        dilation=_pair(node, "dilate", 1),
-        output_pad=_pair(node, "adj", 0),
-        groups=node.attrs.integer("num_group", 1),
-    )
+    extra = [0] * (2 - axes) + (node.attrs.integers("adj") or [0] * axes)
+    window = _window(node, axes)
+    return _convolve(node, "conv_transpose2d", axes, output_pad=extra, **window)
 
 
 @converter("FullyConnected")
