@@ -27,9 +27,10 @@ class _Absorber:
 
     def run(self) -> None:
         waiting = [node for node in self.graph.nodes if node.op == "quantize"]
-        # One quantizer that moves may leave another alone with its tensor: until none moves.
-        while any([self._move_up(node) for node in waiting if id(node) not in self.dropped]):
-            pass
+        # A quantizer that moves may leave another alone with its tensor: until none moves.
+        while any([self._move_up(node) for node in waiting]):
+            waiting += [node for nodes in self.added.values() for node in nodes]
+            waiting = list({id(n): n for n in waiting if id(n) not in self.dropped}.values())
         nodes: list[Node] = []
         for node in self.graph.nodes:
             nodes += self.added.get(id(node), [])
@@ -38,6 +39,7 @@ class _Absorber:
         self.graph.sort()
 
     def _move_up(self, quantizer: Node) -> bool:
+        """Move one step up; False when the quantizer must stay where it is."""
         source = quantizer.inputs[0]
         maker = self.producers.get(source)
         alone = self.readers.get(source) == [quantizer] and source not in self.outputs
@@ -80,33 +82,23 @@ class _Absorber:
         self._take_output(quantizer, maker)
         if maker.op == "concat":
             maker.attrs["out_scale"] = scale
-        above = []
         for at, name in enumerate(maker.inputs):
-            if maker.op == "concat" and self._is_integer(name):
-                continue  # concat requantizes it, and copies it if the scale is its own
-            codes, new = self._quantizer(name, scale, maker)
-            maker.inputs[at] = codes
-            above += new
-        for node in above:
-            if id(node) not in self.dropped:
-                self._move_up(node)
+            # concat requantizes codes itself, and copies them if the scale is its own.
+            if maker.op != "concat" or not self._is_integer(name):
+                maker.inputs[at] = self._codes_of(name, scale, maker)
 
-    def _quantizer(self, name: str, scale: float, reader: Node) -> tuple[str, list[Node]]:
-        """The codes of tensor ``name``: from a quantizer that is there, or from a new one."""
-        readers = self.readers[name]
-        for node in readers:
+    def _codes_of(self, name: str, scale: float, reader: Node) -> str:
+        """The codes of tensor ``name``, for ``reader`` to read instead: from a quantizer that is
+        there, or from a new one."""
+        others = [node for node in self.readers[name] if node is not reader]
+        self.readers[name] = others
+        for node in others:
             if node.op == "quantize" and node.attrs["scale"] == scale:
-                self._stop_reading(name, reader)
                 self.readers.setdefault(node.output, []).append(reader)
-                return node.output, [node]
+                return node.output
         codes = self.graph.fresh(f"{name}_codes")
         node = Node("quantize", codes, [name], [codes], {"scale": scale})
         self.added.setdefault(id(reader), []).append(node)
-        self.producers[codes] = node
-        self._stop_reading(name, reader)
-        readers.append(node)
-        self.readers[codes] = [reader]
-        return codes, [node]
-
-    def _stop_reading(self, name: str, reader: Node) -> None:
-        self.readers[name] = [node for node in self.readers[name] if node is not reader]
+        others.append(node)
+        self.producers[codes], self.readers[codes] = node, [reader]
+        return codes
