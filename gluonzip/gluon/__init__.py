@@ -4,20 +4,26 @@ from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is 
 from gluonzip.gluon.distillation import DistillationLoss
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.layers import Layer, layers, select
+from gluonzip.gluon.legacy import import_symbol
 from gluonzip.gluon.pruning import Sparsity, prune, sparsity
 from gluonzip.gluon.quantization import calibrate, quantize, strip
+from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.record import LayerRecord
+from gluonzip.gluon.structured import prune_channels
 from gluonzip.gluon.tracing import trace, trace_symbol
 
 __all__ = [
     "DistillationLoss",
+    "GraphBlock",
     "Layer",
     "LayerRecord",
     "Sparsity",
     "calibrate",
     "calibrate_graph",
+    "import_symbol",
     "layers",
     "prune",
+    "prune_channels",
     "quantize",
     "select",
     "sparsity",

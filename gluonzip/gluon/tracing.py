@@ -44,7 +44,8 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
     layer (``features.0``), other nodes as in MXNet. Masks and fake quantizers of compressed
     networks become ``mul`` and ``fake_quantize`` nodes. An operator without a row in the op table
     becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the structure of what the network
-    returns: an index into the outputs, or a list of such structures.
+    returns: an index into the outputs, or a list of such structures; ``graph.meta["dropout"]``
+    has the rates of the ``identity`` nodes that are dropout in training.
 
     Raises TraceError (not traceable: child, reason, remedy), ShapeError (shapes that the network
     does not accept), DataError (a parameter that is not initialized, or not finite).
@@ -208,6 +209,9 @@ class _Tracer:
         name = self._fresh(stem) if stem in read else stem
         self.graph.constants[name] = Constant(data)
         return name
+
+    def note(self, kind: str, tensor: str, value: float) -> None:
+        self.graph.meta.setdefault(kind, {})[tensor] = value
 
     def value(self, tensor: str) -> np.ndarray | None:
         constant = self.graph.constants.get(tensor)

@@ -25,7 +25,6 @@ _UNARY = {
     "stop_gradient": "identity",
     "_copy": "identity",
     "identity": "identity",
-    "Dropout": "identity",
     "make_loss": "identity",
     "MakeLoss": "identity",
     "_npx_relu": "relu",
@@ -36,6 +35,14 @@ _UNARY = {
 @converter(*_UNARY)
 def unary(node: MxNode) -> str:
     return node.emit(_UNARY[node.operator], node.x)
+
+
+@converter("Dropout")
+def dropout(node: MxNode) -> str:
+    # Nothing at inference; the rate is kept for whoever trains the graph again.
+    y = node.emit("identity", node.x)
+    node.emitter.note("dropout", y, node.attrs.number("p", 0.5))
+    return y
 
 
 _ACTIVATIONS = {

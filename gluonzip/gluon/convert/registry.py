@@ -89,6 +89,9 @@ class Emitter(Protocol):
     def producer(self, tensor: str) -> Node | None:
         """The node that makes a tensor; None for constants and inputs."""
 
+    def note(self, kind: str, tensor: str, value: float) -> None:
+        """A fact about a tensor that inference does not need, for ``graph.meta[kind][tensor]``."""
+
 
 class MxNode:
     """An MXNet node under conversion: its inputs are tensors of the graph being built."""
