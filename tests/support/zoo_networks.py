@@ -1,4 +1,4 @@
-"""Untrained, seeded networks of gluon.model_zoo.vision for the tests that go through all of them."""
+"""Untrained, seeded networks of gluon.model_zoo.vision, for tests that visit all of them."""
 
 import mxnet as mx
 import numpy as np
