@@ -1,4 +1,6 @@
 // The C++ reader as Python sees it: dicts, for tests that compare it with the Python reader.
+#include "../base/check.h"
+#include "../base/rans.h"
 #include "../engine/archive_layout.h"
 #include "../engine/model.h"
 #include "module.h"
@@ -52,6 +54,35 @@ py::dict read_archive(const py::bytes& data, const std::string& origin) {
   return model_dict(model);
 }
 
+using Bytes = py::array_t<uint8_t, py::array::c_style>;
+
+void check_symbol_bits(int bits) {
+  GLZ_CHECK(bits >= 1 && bits <= glz::kRansMaxSymbolBits, kConfig,
+            "rans: symbols of " << bits << " bits, must be from 1 to " << glz::kRansMaxSymbolBits);
+}
+
+py::bytes rans_encode(const Bytes& symbols, int bits, const Bytes& levels) {
+  check_symbol_bits(bits);
+  GLZ_CHECK(levels.size() == 1 << bits, kShape,
+            "rans: " << levels.size() << " levels, must be " << (1 << bits));
+  for (py::ssize_t i = 0; i < levels.size(); ++i) {
+    GLZ_CHECK(levels.data()[i] <= glz::kRansMaxLevel, kData,
+              "rans: level " << +levels.data()[i] << " is above " << glz::kRansMaxLevel);
+  }
+  const auto out = glz::rans_encode(symbols.data(), symbols.size(), bits, levels.data());
+  return py::bytes(reinterpret_cast<const char*>(out.data()), out.size());
+}
+
+Bytes rans_decode(const py::bytes& data, int bits, int64_t count) {
+  check_symbol_bits(bits);
+  GLZ_CHECK(count >= 0, kShape, "rans: " << count << " symbols");
+  const std::string_view bytes = data;
+  Bytes out(count);
+  glz::rans_decode(reinterpret_cast<const uint8_t*>(bytes.data()),
+                   static_cast<int64_t>(bytes.size()), bits, count, out.mutable_data());
+  return out;
+}
+
 py::dict archive_layout() {
   using namespace glz;
   return py::dict(py::arg("WORDS") =
@@ -60,6 +91,7 @@ py::dict archive_layout() {
                   py::arg("MAX_ELEMENTS") = kMaxElements, py::arg("MAX_NODES") = kMaxNodes,
                   py::arg("MAX_TENSORS") = kMaxTensors, py::arg("MAX_AXES") = kMaxAxes,
                   py::arg("MAX_NAME_BYTES") = kMaxNameBytes, py::arg("MAX_GAP_BITS") = kMaxGapBits,
+                  py::arg("MAX_STREAM_BYTES") = kMaxStreamBytes,
                   py::arg("MAX_TEXT_BYTES") = kMaxTextBytes,
                   py::arg("MAX_META_BYTES") = kMaxMetaBytes);
 }
@@ -72,5 +104,7 @@ void bind_archive(py::module_& m) {
       "read_archive_file",
       [](const std::string& path) { return model_dict(glz::read_archive_file(path)); },
       py::arg("path"));
+  m.def("rans_encode", &rans_encode, py::arg("symbols"), py::arg("bits"), py::arg("levels"));
+  m.def("rans_decode", &rans_decode, py::arg("data"), py::arg("bits"), py::arg("count"));
   m.def("archive_layout", &archive_layout);
 }

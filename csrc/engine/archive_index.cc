@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <set>
 
+#include "../base/rans.h"
 #include "archive_layout.h"
 #include "msgpack.h"
 
@@ -37,8 +37,8 @@ class IndexReader : MsgpackCursor {
   void read_type(TensorEntry* entry);
   std::vector<float> scale(const std::vector<int64_t>& shape, int64_t axis);
   Encoding encoding(DType dtype, int64_t elements);
-  Coding gap_coding();
   Coding coding(const std::string& kind, DType dtype);
+  Coding integer_coding(const std::string& kind, int64_t widest);
   std::string word(const std::string& what);
   int64_t parameter(const std::string& what, int64_t low, int64_t high);
   void take_item(const std::string& what);
@@ -316,7 +316,7 @@ Encoding IndexReader::encoding(DType dtype, int64_t elements) {
     encoding.positions = Positions::kGap;
     encoding.symbols = parameter("gap symbols", 0, elements);
     encoding.nonzeros = parameter("non-zeros", 0, encoding.symbols);
-    encoding.gaps = gap_coding();
+    encoding.gaps = integer_coding(word("a coding"), kMaxGapBits);
     encoding.values = coding(word("a coding"), dtype);
   } else {
     encoding.values = coding(kind, dtype);
@@ -324,21 +324,33 @@ Encoding IndexReader::encoding(DType dtype, int64_t elements) {
   return encoding;
 }
 
-Coding IndexReader::gap_coding() {
-  const std::string kind = word("a coding");
-  if (kind != "packed") {
-    fail("encoding " + quoted(kind) + " of gaps is not known to format version 1");
-  }
-  return {true, parameter("bits of a gap", 1, kMaxGapBits)};
-}
-
 Coding IndexReader::coding(const std::string& kind, DType dtype) {
   if (kind == "raw") return {};
-  if (kind != "packed") fail("encoding " + quoted(kind) + " is not known to format version 1");
-  if (dtype == DType::kF32 || dtype == DType::kF16) {
-    fail("encoding 'packed' is for integers, the tensor holds floats");
+  const bool floats = dtype == DType::kF32 || dtype == DType::kF16;
+  if (kind == "codebook") {
+    if (!floats) fail("coding 'codebook' is for floats, the tensor holds integers");
+    const int64_t entries = parameter("entries of a codebook", 1, kMaxEntries);
+    Coding coding = integer_coding(word("a coding"), kRansMaxSymbolBits);
+    coding.entries = entries;
+    return coding;
   }
-  return {true, parameter("bits of a value", 1, 8 * stored_item_bytes(dtype))};
+  if (kind == "rans" && floats) fail("coding 'rans' is for integers, the tensor holds floats");
+  return integer_coding(kind, 8 * stored_item_bytes(dtype));
+}
+
+// packed with up to `widest` bits, or rans.
+Coding IndexReader::integer_coding(const std::string& kind, int64_t widest) {
+  Coding coding;
+  if (kind == "packed") {
+    coding.kind = CodingKind::kPacked;
+    coding.bits = parameter("bits of a value", 1, widest);
+    return coding;
+  }
+  if (kind != "rans") fail("coding " + quoted(kind) + " is not known to format version 1 here");
+  coding.kind = CodingKind::kRans;
+  coding.bits = parameter("bits of a value", 1, kRansMaxSymbolBits);
+  coding.length = parameter("length of a stream", 0, kMaxStreamBytes);
+  return coding;
 }
 
 std::string IndexReader::word(const std::string& what) {
@@ -384,6 +396,12 @@ std::string quoted(const std::string& name) {
     }
   }
   return out + "'";
+}
+
+int64_t Coding::bytes(int64_t count, int64_t itemsize) const {
+  const int64_t book = entries * itemsize;
+  if (kind == CodingKind::kRans) return book + length;
+  return book + (kind == CodingKind::kRaw ? count * itemsize : (count * bits + 7) / 8);
 }
 
 int64_t Encoding::position_bytes(int64_t elements) const {

@@ -11,13 +11,16 @@ namespace glz {
 
 enum class Positions { kDense, kBitmap, kGap };
 
-// How a stream of values is stored: little-endian, or `bits` bits each.
+enum class CodingKind { kRaw, kPacked, kRans };
+
+// How a stream of values is stored: little-endian, `bits` bits each, or entropy-coded in `length`
+// bytes. With entries > 0 these are indices into a codebook, whose floats come first.
 struct Coding {
-  bool packed = false;
+  CodingKind kind = CodingKind::kRaw;
   int64_t bits = 0;
-  int64_t bytes(int64_t count, int64_t itemsize) const {
-    return packed ? (count * bits + 7) / 8 : count * itemsize;
-  }
+  int64_t length = 0;
+  int64_t entries = 0;
+  int64_t bytes(int64_t count, int64_t itemsize) const;
 };
 
 struct Encoding {

@@ -15,6 +15,8 @@ constexpr int64_t kMaxTensors = 1 << 20;
 constexpr int64_t kMaxAxes = 32;
 constexpr int64_t kMaxNameBytes = 4096;
 constexpr int64_t kMaxGapBits = 16;
+constexpr int64_t kMaxStreamBytes = int64_t{1} << 33;
+constexpr int64_t kMaxEntries = 256;
 constexpr int64_t kMaxTextBytes = int64_t{1} << 28;
 constexpr int64_t kMaxMetaBytes = int64_t{1} << 26;
 

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "../base/check.h"
+#include "../base/rans.h"
+#include "archive_layout.h"
 
 namespace glz {
 namespace {
@@ -36,18 +38,53 @@ void check_padding(const uint8_t* data, int64_t bytes, int64_t used_bits) {
             "padding bits at the end are not zero");
 }
 
-template <typename T>
-void decode_values(const Coding& coding, const uint8_t* data, int64_t count, T* out) {
-  const int64_t bytes = coding.bytes(count, sizeof(T));
-  if (!coding.packed) {
-    if (bytes > 0) std::memcpy(out, data, static_cast<size_t>(bytes));
+// Unsigned integers of a packed or rans stream of `bytes` bytes; each is passed to put(i, value).
+template <typename Put>
+void decode_integers(const Coding& coding, const uint8_t* data, int64_t bytes, int64_t count,
+                     Put put) {
+  if (coding.kind == CodingKind::kRans) {
+    Buffer symbols(static_cast<size_t>(count));
+    const auto* begin = symbols.as<uint8_t>();
+    rans_decode(data, bytes, static_cast<int>(coding.bits), count, symbols.as<uint8_t>());
+    for (int64_t i = 0; i < count; ++i) put(i, begin[i]);
     return;
   }
   check_padding(data, bytes, count * coding.bits);
   BitReader reader(data, bytes, coding.bits);
-  const int unused = static_cast<int>(64 - coding.bits);
-  for (int64_t i = 0; i < count; ++i) {
-    out[i] = static_cast<T>(static_cast<int64_t>(reader.next() << unused) >> unused);
+  for (int64_t i = 0; i < count; ++i) put(i, static_cast<uint32_t>(reader.next()));
+}
+
+template <typename T>
+void decode_codebook(const Coding& coding, const uint8_t* data, int64_t count, T* out) {
+  const int64_t book_bytes = coding.entries * static_cast<int64_t>(sizeof(T));
+  T book[kMaxEntries] = {};
+  std::memcpy(book, data, static_cast<size_t>(book_bytes));
+  uint32_t largest = 0;
+  decode_integers(coding, data + book_bytes, coding.bytes(count, sizeof(T)) - book_bytes, count,
+                  [&](int64_t i, uint32_t index) {
+                    largest = std::max(largest, index);
+                    out[i] = book[index];  // 8 bits at most
+                  });
+  GLZ_CHECK(largest < coding.entries, kArchive,
+            "an index is past the " << coding.entries << " entries of the codebook");
+}
+
+// T: an integer of the stored item's size.
+template <typename T>
+void decode_values(const Coding& coding, bool floats, const uint8_t* data, int64_t count, T* out) {
+  const int64_t bytes = coding.bytes(count, sizeof(T));
+  if (coding.entries > 0) {
+    decode_codebook(coding, data, count, out);
+  } else if (coding.kind == CodingKind::kRaw) {
+    if (bytes > 0) std::memcpy(out, data, static_cast<size_t>(bytes));
+  } else {
+    // Floats keep their high bits; integers are two's complement.
+    const int left = static_cast<int>(32 - coding.bits);
+    const int right =
+        32 - (floats ? 8 * static_cast<int>(sizeof(T)) : static_cast<int>(coding.bits));
+    decode_integers(coding, data, bytes, count, [=](int64_t i, uint32_t value) {
+      out[i] = static_cast<T>(static_cast<int32_t>(value << left) >> right);
+    });
   }
 }
 
@@ -69,12 +106,9 @@ void place_bitmap(const uint8_t* data, int64_t elements, const T* values, int64_
 }
 
 std::vector<uint16_t> decode_gaps(const Encoding& encoding, const uint8_t* data) {
-  const Coding& coding = encoding.gaps;
-  const int64_t bytes = coding.bytes(encoding.symbols, 2);
-  check_padding(data, bytes, encoding.symbols * coding.bits);
-  BitReader reader(data, bytes, coding.bits);
   std::vector<uint16_t> symbols(static_cast<size_t>(encoding.symbols));
-  for (uint16_t& symbol : symbols) symbol = static_cast<uint16_t>(reader.next());
+  decode_integers(encoding.gaps, data, encoding.gaps.bytes(encoding.symbols, 2), encoding.symbols,
+                  [&](int64_t i, uint32_t symbol) { symbols[i] = static_cast<uint16_t>(symbol); });
   return symbols;
 }
 
@@ -103,14 +137,15 @@ void place_gaps(const Encoding& encoding, const uint8_t* data, int64_t elements,
 template <typename T>
 Buffer decode_as(const TensorEntry& entry, const uint8_t* section) {
   const Encoding& encoding = entry.encoding;
+  const bool floats = entry.tensor.dtype == DType::kF32 || entry.tensor.dtype == DType::kF16;
   Buffer out(static_cast<size_t>(entry.elements) * sizeof(T));
   if (encoding.positions == Positions::kDense) {
-    decode_values(encoding.values, section, entry.elements, out.as<T>());
+    decode_values(encoding.values, floats, section, entry.elements, out.as<T>());
     return out;
   }
   if (out.size() > 0) std::memset(out.data(), 0, out.size());
   Buffer values(static_cast<size_t>(encoding.nonzeros) * sizeof(T));
-  decode_values(encoding.values, section + encoding.position_bytes(entry.elements),
+  decode_values(encoding.values, floats, section + encoding.position_bytes(entry.elements),
                 encoding.nonzeros, values.as<T>());
   if (encoding.positions == Positions::kBitmap) {
     place_bitmap(section, entry.elements, values.as<T>(), encoding.nonzeros, out.as<T>());

@@ -5,8 +5,6 @@ An encoding is written in the index as a flat list of words and integers::
     encoding := coding                                every element
               | "bitmap" nonzeros coding              one bit an element, then the non-zero values
               | "gap" symbols nonzeros coding coding  zeros before each value, then the values
-    coding   := "raw"                                 little-endian
-              | "packed" bits                         two's complement (gaps: unsigned)
 
 :func:`encode` picks the smallest. A gap symbol of all ones means "that many zeros, no value yet".
 Zero is the value whose bits are all zero: -0.0 and NaN survive.
@@ -14,34 +12,17 @@ Zero is the value whose bits are all zero: -0.0 and NaN survive.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from gluonzip.archive import bits as bit
+from gluonzip.archive import codings, rans
+from gluonzip.archive.codings import RAW, Coding, Plan
 from gluonzip.archive.layout import MAX_GAP_BITS
-from gluonzip.archive.msgpack import pack
 from gluonzip.errors import ArchiveError
-
-
-# ---------------------------------------------------------------- parsed form
-@dataclass(frozen=True)
-class Coding:
-    """How a stream of values is stored: ``kind`` is "raw" or "packed" with ``bits``."""
-
-    kind: str
-    bits: int = 0
-
-    def words(self) -> list[str | int]:
-        return [self.kind] if self.kind == "raw" else [self.kind, self.bits]
-
-    def bytes(self, count: int, itemsize: int) -> int:
-        """Bytes of ``count`` values whose raw form takes ``itemsize`` bytes each."""
-        return count * itemsize if self.kind == "raw" else bit.packed_bytes(count, self.bits)
-
-    def __str__(self) -> str:
-        return self.kind if self.kind == "raw" else f"{self.bits}-bit"
 
 
 @dataclass(frozen=True)
@@ -52,7 +33,7 @@ class Encoding:
     values: Coding
     nonzeros: int = 0
     symbols: int = 0
-    gaps: Coding = Coding("raw")
+    gaps: Coding = RAW
 
     def words(self) -> list[str | int]:
         if self.positions == "dense":
@@ -82,42 +63,75 @@ class Encoding:
 def encode(data: np.ndarray) -> tuple[Encoding, bytes]:
     """The smallest encoding of ``data`` (its words in the index counted), and the section."""
     flat = np.ascontiguousarray(data).ravel()
-    where = np.flatnonzero(_as_bits(flat))
-    values = flat[where]
+    where = np.flatnonzero(flat.view(f"u{flat.itemsize}"))
+    return min(_candidates(flat, where), key=lambda candidate: candidate[0])[1]()
+
+
+Candidate = tuple[int, Callable[[], tuple[Encoding, bytes]]]
+
+
+def _candidates(flat: np.ndarray, where: np.ndarray) -> Iterator[Candidate]:
+    """(bytes, how to make it), from the simplest on: of equals the first is taken."""
+    for plan in codings.plans(flat):
+        yield plan.bytes, lambda plan=plan: _dense(plan)
+    if where.size == flat.size > 0:
+        return
+    values = min(codings.plans(flat[where]), key=lambda plan: plan.bytes)
+    size = 4 + bit.packed_bytes(flat.size, 1) + values.bytes
+    yield size, lambda: _bitmap(flat.size, where, values)
     gaps = np.diff(where, prepend=-1) - 1
-    candidates = list(_candidates(flat, values, gaps))
-    best = min(
-        candidates, key=lambda e: sum(e.parts(flat.size, flat.itemsize)) + len(pack(e.words()))
-    )
-    return best, _encode_as(best, flat, where, values, gaps)
+    for plan, symbols in _gap_plans(gaps):
+        yield 7 + plan.bytes + values.bytes, lambda p=plan, n=symbols: _gap(p, n, gaps, values)
 
 
-def _candidates(flat, values, gaps) -> Iterator[Encoding]:
-    """From the simplest on: of equals the first is taken."""
-    yield from (Encoding("dense", coding) for coding in _codings(flat))
-    best = min(_codings(values), key=lambda c: c.bytes(values.size, flat.itemsize))
-    yield Encoding("bitmap", best, values.size)
+def _dense(plan: Plan) -> tuple[Encoding, bytes]:
+    coding, section = plan.make()
+    return Encoding("dense", coding), section
+
+
+def _bitmap(elements: int, where: np.ndarray, values: Plan) -> tuple[Encoding, bytes]:
+    coding, tail = values.make()
+    mask = np.zeros(elements, bool)
+    mask[where] = True
+    section = np.packbits(mask, bitorder="little").tobytes() + tail
+    return Encoding("bitmap", coding, where.size), section
+
+
+def _gap(positions: Plan, symbols: int, gaps, values: Plan) -> tuple[Encoding, bytes]:
+    coding, tail = values.make()
+    head_coding, head = positions.make()
+    return Encoding("gap", coding, gaps.size, symbols, head_coding), head + tail
+
+
+def _gap_plans(gaps: np.ndarray) -> list[tuple[Plan, int]]:
+    """(coding, number of symbols) for the widths of gaps that may be the best."""
+    lengths = np.bincount(gaps) if gaps.size else np.zeros(0, int)
+    runs = np.arange(lengths.size)
+    packed, coded = [], []
     for width in range(1, MAX_GAP_BITS + 1):
-        symbols = values.size + int((gaps // (2**width - 1)).sum())
-        yield Encoding("gap", best, values.size, symbols, Coding("packed", width))
+        escape = 2**width - 1
+        symbols = gaps.size + int((lengths * (runs // escape)).sum())
+        packed.append((_packed_gaps(gaps, symbols, width), symbols))
+        if width <= rans.MAX_BITS and symbols:
+            histogram = np.bincount(runs % escape, lengths, escape + 1).astype(np.int64)
+            histogram[escape] = symbols - gaps.size
+            # A few bits a symbol for the table: enough to tell which widths deserve a plan.
+            guess = rans.entropy_bytes(histogram) + np.count_nonzero(histogram) * 3 / 8
+            guess += symbols / codings.SYMBOLS_PER_BYTE
+            coded.append((guess, width, symbols, histogram))
+    best = min(packed, key=lambda item: item[0].bytes)
+    return [best] + [
+        (codings.rans_plan(histogram, width, partial(gap_symbols, gaps, width)), symbols)
+        for guess, width, symbols, histogram in sorted(coded, key=lambda item: item[:2])[:3]
+        if guess < best[0].bytes
+    ]
 
 
-def _codings(values: np.ndarray) -> list[Coding]:
-    codings = [Coding("raw")]
-    if values.dtype.kind == "i":
-        codings.append(Coding("packed", bit.signed_bits(values)))
-    return codings
+def _packed_gaps(gaps: np.ndarray, symbols: int, width: int) -> Plan:
+    def make() -> tuple[Coding, bytes]:
+        return Coding("packed", width), bit.pack_bits(gap_symbols(gaps, width), width)
 
-
-def _encode_as(encoding: Encoding, flat, where, values, gaps) -> bytes:
-    if encoding.positions == "dense":
-        return _encode_values(encoding.values, flat)
-    tail = _encode_values(encoding.values, values)
-    if encoding.positions == "bitmap":
-        mask = np.zeros(flat.size, bool)
-        mask[where] = True
-        return np.packbits(mask, bitorder="little").tobytes() + tail
-    return bit.pack_bits(gap_symbols(gaps, encoding.gaps.bits), encoding.gaps.bits) + tail
+    return Plan(2 + bit.packed_bytes(symbols, width), make)
 
 
 def gap_symbols(gaps: np.ndarray, width: int) -> np.ndarray:
@@ -129,14 +143,6 @@ def gap_symbols(gaps: np.ndarray, width: int) -> np.ndarray:
     return out
 
 
-def _encode_values(coding: Coding, values: np.ndarray) -> bytes:
-    return values.tobytes() if coding.kind == "raw" else bit.pack_bits(values, coding.bits)
-
-
-def _as_bits(flat: np.ndarray) -> np.ndarray:
-    return flat.view(f"u{flat.itemsize}")
-
-
 # ---------------------------------------------------------------- decode
 def decode(encoding: Encoding, dtype: np.dtype, elements: int, section: bytes) -> np.ndarray:
     """The flat array of ``elements`` values. ArchiveError says what is wrong with the section.
@@ -145,20 +151,15 @@ def decode(encoding: Encoding, dtype: np.dtype, elements: int, section: bytes) -
     """
     head, _ = encoding.parts(elements, dtype.itemsize)
     if encoding.positions == "dense":
-        return _decode_values(encoding.values, dtype, elements, section)
+        return codings.decode(encoding.values, dtype, elements, section)
+    values = codings.decode(encoding.values, dtype, encoding.nonzeros, section[head:])
     if encoding.positions == "bitmap":
         where = _decode_bitmap(section[:head], elements, encoding.nonzeros)
     else:
         where = _decode_gaps(encoding, section[:head], elements)
     out = np.zeros(elements, dtype)
-    out[where] = _decode_values(encoding.values, dtype, encoding.nonzeros, section[head:])
+    out[where] = values
     return out
-
-
-def _decode_values(coding: Coding, dtype: np.dtype, count: int, data: bytes) -> np.ndarray:
-    if coding.kind == "raw":
-        return np.frombuffer(data, dtype, count).copy()
-    return bit.unpack_bits(data, count, coding.bits, signed=True).astype(dtype)
 
 
 def _decode_bitmap(data: bytes, elements: int, nonzeros: int) -> np.ndarray:
@@ -169,13 +170,12 @@ def _decode_bitmap(data: bytes, elements: int, nonzeros: int) -> np.ndarray:
 
 
 def _decode_gaps(encoding: Encoding, data: bytes, elements: int) -> np.ndarray:
-    width = encoding.gaps.bits
-    symbols = bit.unpack_bits(data, encoding.symbols, width, signed=False)
-    has_value = symbols != 2**width - 1
+    symbols = codings.decode_integers(encoding.gaps, encoding.symbols, data, signed=False)
+    has_value = symbols != 2**encoding.gaps.bits - 1
     found = int(has_value.sum())
     if found != encoding.nonzeros:
         raise ArchiveError(f"the gaps place {found} values, the index says {encoding.nonzeros}")
-    ends = np.cumsum(symbols + has_value)
+    ends = np.cumsum(symbols + has_value, dtype=np.int64)
     if ends.size and ends[-1] > elements:
         raise ArchiveError(f"the gaps run past the tensor's {elements} elements")
     return ends[has_value] - 1

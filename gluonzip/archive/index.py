@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from gluonzip.archive import layout
-from gluonzip.archive.encodings import Coding, Encoding
-from gluonzip.archive.layout import DTYPES, NAME_OF_DTYPE, WORDS
+from gluonzip.archive import layout, rans
+from gluonzip.archive.codings import MAX_ENTRIES, RAW, Coding
+from gluonzip.archive.encodings import Encoding
+from gluonzip.archive.layout import DTYPES, MAX_STREAM_BYTES, NAME_OF_DTYPE, WORDS
 from gluonzip.archive.msgpack import Cursor, pack
 from gluonzip.errors import ArchiveError
 from gluonzip.graph.ir import Graph, Input, Node
@@ -404,25 +405,33 @@ class _IndexReader(Cursor):
         if kind == "gap":
             symbols = self._parameter("gap symbols", 0, elements)
             nonzeros = self._parameter("non-zeros", 0, symbols)
-            gaps = self._gap_coding()
+            gaps = self._integer_coding(layout.MAX_GAP_BITS)
             values = self._coding(self._word("a coding"), dtype)
             return Encoding("gap", values, nonzeros, symbols, gaps)
         return Encoding("dense", self._coding(kind, dtype))
 
-    def _gap_coding(self) -> Coding:
-        kind = self._word("a coding")
-        if kind != "packed":
-            raise self.fail(f"encoding {kind!r} of gaps is not known to format version 1")
-        return Coding("packed", self._parameter("bits of a gap", 1, layout.MAX_GAP_BITS))
-
     def _coding(self, kind: str, dtype: np.dtype) -> Coding:
         if kind == "raw":
-            return Coding("raw")
-        if kind != "packed":
-            raise self.fail(f"encoding {kind!r} is not known to format version 1")
-        if dtype.kind != "i":
-            raise self.fail("encoding 'packed' is for integers, the tensor holds floats")
-        return Coding("packed", self._parameter("bits of a value", 1, 8 * dtype.itemsize))
+            return RAW
+        floats = dtype.kind == "f"
+        if kind == "codebook":
+            if not floats:
+                raise self.fail("coding 'codebook' is for floats, the tensor holds integers")
+            entries = self._parameter("entries of a codebook", 1, MAX_ENTRIES)
+            return replace(self._integer_coding(rans.MAX_BITS), entries=entries)
+        if kind == "rans" and floats:
+            raise self.fail("coding 'rans' is for integers, the tensor holds floats")
+        return self._integer_coding(8 * dtype.itemsize, kind)
+
+    def _integer_coding(self, widest: int, kind: str | None = None) -> Coding:
+        """packed with up to ``widest`` bits, or rans."""
+        kind = self._word("a coding") if kind is None else kind
+        if kind == "packed":
+            return Coding("packed", self._parameter("bits of a value", 1, widest))
+        if kind != "rans":
+            raise self.fail(f"coding {kind!r} is not known to format version 1 here")
+        bits = self._parameter("bits of a value", 1, rans.MAX_BITS)
+        return Coding("rans", bits, self._parameter("length of a stream", 0, MAX_STREAM_BYTES))
 
     def _word(self, what: str) -> str:
         self._take_item(what)

@@ -42,6 +42,7 @@ MAX_TENSORS = 2**20
 MAX_AXES = 32
 MAX_NAME_BYTES = 4096
 MAX_GAP_BITS = 16
+MAX_STREAM_BYTES = 2**33
 # All names of an index together, each counted wherever it is used.
 MAX_TEXT_BYTES = 2**28
 MAX_META_BYTES = 2**26

@@ -60,12 +60,63 @@ def test_any_tensor(dtype, shape, density, largest, seed):
 
 
 @pytest.mark.parametrize(
-    ("density", "positions"), [(0.0, "gap"), (0.01, "gap"), (0.4, "bitmap"), (1.0, "dense")]
+    ("density", "count", "chosen"),
+    [
+        (0.0, 4000, "gap 1-bit + raw"),
+        (0.01, 500, "gap 8-bit + 4-bit"),
+        (0.01, 400_000, "gap rans + rans"),
+        (0.5, 100, "bitmap + 4-bit"),
+        (1.0, 4000, "rans"),
+        (1.0, 20, "4-bit"),
+    ],
 )
-def test_the_smallest_is_chosen(density, positions):
+def test_the_smallest_is_chosen(density, count, chosen):
     rng = np.random.default_rng(0)
-    data = rng.integers(1, 8, 4000) * (rng.random(4000) < density)
-    assert assert_round_trip(data.astype(np.int8)).positions == positions
+    data = rng.integers(1, 8, count) * (rng.random(count) < density)
+    assert str(assert_round_trip(data.astype(np.int8))) == chosen
+
+
+@pytest.mark.parametrize("density", [1.0, 0.5, 0.1, 0.02])
+@pytest.mark.parametrize("largest", [127, 7])
+def test_within_two_percent_of_the_entropy(density, largest):
+    """Of the elements taken one by one, the position of each non-zero included."""
+    rng = np.random.default_rng(0)
+    data = np.clip(np.rint(rng.standard_normal(300_000) * largest / 3), -largest, largest)
+    data = (data * (rng.random(data.size) < density)).astype(np.int8)
+    counts = np.unique(data, return_counts=True)[1]
+    entropy = -(counts * np.log2(counts / data.size)).sum() / 8
+    encoding, section = encodings.encode(data)
+    assert len(section) <= 1.02 * entropy
+    assert "rans" in str(encoding)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low_bits", "bits"), [("f4", 16, 16), ("f4", 18, 14), ("f2", 1, 15), ("f4", 1, 31)]
+)
+def test_floats_with_spare_low_bits_are_packed(dtype, low_bits, bits):
+    word = np.dtype(dtype).str.replace("f", "u")
+    data = np.random.default_rng(0).standard_normal(5000).astype(dtype)
+    data = (data.view(word) >> low_bits << low_bits).view(dtype)
+    assert assert_round_trip(data).values == Coding("packed", bits)
+
+
+@pytest.mark.parametrize(
+    ("distinct", "chosen"),
+    [(2, "codebook of 2, 1-bit"), (256, "codebook of 256, 8-bit"), (257, "raw")],
+)
+def test_few_distinct_floats_take_a_codebook(distinct, chosen):
+    rng = np.random.default_rng(0)
+    book = rng.standard_normal(distinct).astype(np.float32)
+    data = book[np.arange(8 * distinct * 32) % distinct]
+    assert str(assert_round_trip(data)) == chosen
+
+
+def test_shared_and_pruned_floats():
+    rng = np.random.default_rng(0)
+    book = rng.standard_normal(16).astype(np.float32)
+    skewed = np.minimum(rng.geometric(0.3, 100_000) - 1, 15)
+    data = np.where(rng.random(100_000) < 0.1, book[skewed], np.float32(0))
+    assert str(assert_round_trip(data)) == "gap rans + codebook of 16, rans"
 
 
 def test_an_all_zero_tensor_takes_no_bytes():

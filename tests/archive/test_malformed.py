@@ -229,7 +229,7 @@ EDITS = {
     "unknown dtype": (lambda f: _set(f.tensors, 0, 2, "f64"), "tensor 'w': dtype 'f64' is not"),
     "unknown encoding": (
         lambda f: _set(f.tensors, 0, 5, "lzma"),
-        "tensor 'w': encoding 'lzma' is not known to format version 1",
+        "tensor 'w': coding 'lzma' is not known to format version 1 here",
     ),
     "items behind the encoding": (
         lambda f: f.tensors[0].append(1),
@@ -366,13 +366,18 @@ def test_minus_128_is_no_code(forge, refused):
         (["bitmap", 1, "raw"], b"\0\x08\5", "padding bits at the end are not zero"),
         (["gap", 11, 1, "packed", 4, "raw"], b"", "gap symbols is 11, must be from 0 to 10"),
         (["gap", 1, 2, "packed", 4, "raw"], b"", "non-zeros is 2, must be from 0 to 1"),
-        (["gap", 1, 1, "packed", 17, "raw"], b"", "bits of a gap is 17, must be from 1 to 16"),
-        (["gap", 1, 1, "raw", "raw"], b"", "encoding 'raw' of gaps is not known"),
+        (["gap", 1, 1, "packed", 17, "raw"], b"", "bits of a value is 17, must be from 1 to 16"),
+        (["gap", 1, 1, "raw", "raw"], b"", "coding 'raw' is not known to format version 1 here"),
         (["gap", 1, 1, "packed", 4, "raw"], b"\x0a\5", "the gaps run past the tensor's 10"),
         (["gap", 2, 1, "packed", 4, "raw"], b"\x0f\5", "the gaps run past the tensor's 10"),
         (["gap", 1, 0, "packed", 4, "raw"], b"\x01", "the gaps place 1 values, the index says 0"),
         (["gap", 2, 2, "packed", 2, "raw"], b"\x03\1\1", "the gaps place 1 values, the index"),
         (["gap", 1, 1, "packed", 4, "raw"], b"\x11\5", "padding bits at the end are not zero"),
+        (["codebook", 1, "packed", 1], b"", "coding 'codebook' is for floats"),
+        (["rans", 9, 0], b"", "bits of a value is 9, must be from 1 to 8"),
+        (["rans", 8], b"", "length of a stream is missing"),
+        (["rans", 8, 2**33 + 1], b"", "length of a stream is 8589934593, must be from 0 to"),
+        (["rans", 8, 4], b"\0\0\0", "the section has 3 bytes, its encoding needs 4"),
     ],
 )  # fmt: skip
 def test_section(encoding, section, message, forge, refused):
@@ -380,9 +385,60 @@ def test_section(encoding, section, message, forge, refused):
     assert f"tensor 'w': {message}" in refused(forge.bytes())
 
 
-def test_packed_floats(forge, refused):
-    forge.tensor([8], "f32", b"\0", "packed", 1)
-    assert "encoding 'packed' is for integers, the tensor holds floats" in refused(forge.bytes())
+@pytest.mark.parametrize(
+    ("encoding", "section", "message"),
+    [
+        (["rans", 8, 0], b"", "coding 'rans' is for integers, the tensor holds floats"),
+        (["packed", 33], b"", "bits of a value is 33, must be from 1 to 32"),
+        (["codebook", 0, "packed", 1], b"", "entries of a codebook is 0, must be from 1 to 256"),
+        (["codebook", 257, "packed", 1], b"", "entries of a codebook is 257, must be from 1"),
+        (["codebook", 1, "raw"], b"", "coding 'raw' is not known to format version 1 here"),
+        (["codebook", 1, "codebook", 1], b"", "coding 'codebook' is not known to format version"),
+        (["codebook", 1, "packed", 9], b"", "bits of a value is 9, must be from 1 to 8"),
+        (["codebook", 3, "packed", 2], b"\0" * 12 + b"\xc0\0", "an index is past the 3 entries"),
+    ],
+)
+def test_section_of_floats(encoding, section, message, forge, refused):
+    forge.tensor([8], "f32", section, *encoding)
+    assert f"tensor 'w': {message}" in refused(forge.bytes())
+
+
+# One-bit symbols: level 49 for 0 (gamma code 98), level 0 for 1 (gamma code 99).
+TABLE = sum(1 << bit for bit in (6, 8, 12, 19, 20, 21, 25)).to_bytes(4, "little")
+STATE = (1 << 16).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    ("stream", "message"),
+    [
+        (b"", "the table of probabilities is cut short"),
+        (b"\0" * 9, "the table of probabilities is malformed"),
+        (b"\x03", "the table of probabilities has no symbol"),
+        (b"\x06" + STATE, "the table of probabilities is malformed"),
+        (b"\xff", "padding bits at the end are not zero"),
+        (TABLE, "the coded values are cut short"),
+        (TABLE + b"\xff\xff\0\0", "the coded values start with an impossible state"),
+        (TABLE + b"\0\0\2\0", "the coded values do not end where they should"),
+        (TABLE + STATE + b"??", "the coded values do not end where they should"),
+        (TABLE + STATE + b"?", "the coded values do not end where they should"),
+    ],
+)
+def test_entropy_coded(stream, message, forge, refused):
+    forge.tensor([8], "s8", stream, "rans", 1, len(stream))
+    assert f"tensor 'w': {message}" in refused(forge.bytes())
+
+
+def test_entropy_coded_table_of_one_symbol(forge, read_both):
+    """The table used above is sound: eight zeros in no bits at all."""
+    forge.tensor([8], "s8", TABLE + STATE, "rans", 1, 8)
+    assert read_both(forge.bytes()).constants["w"].data.tolist() == [0] * 8
+
+
+def test_entropy_coded_values_of_an_empty_tensor(forge, read_both, refused):
+    forge.tensor([0], "s8", b"", "rans", 1, 0)
+    assert read_both(forge.bytes()).constants["w"].data.size == 0
+    forge.tensor([0], "s8", TABLE + STATE, "rans", 1, 8)
+    assert "the coded values do not end where they should" in refused(forge.bytes())
 
 
 def test_decompression_bomb(forge, refused):
