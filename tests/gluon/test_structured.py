@@ -1,6 +1,5 @@
 """prune_channels on small networks, and over the zoos (slow)."""
 
-import functools
 import warnings
 
 import numpy as np
@@ -10,8 +9,11 @@ from gluonzip.errors import ConfigError, DataError, PatternError
 
 mx = pytest.importorskip("mxnet")
 
-from gluonzip.gluon import layers  # noqa: E402
-from gluonzip.gluon.structured import prune_channels  # noqa: E402
+from prune_graphs import unread  # noqa: E402
+from zoo_networks import EVERY, FAMILIES, build, images  # noqa: E402
+
+from gluonzip.gluon import GraphBlock, layers, prune_channels, trace  # noqa: E402
+from gluonzip.passes.prune import select, shrink  # noqa: E402
 
 nn = mx.gluon.nn
 SHAPE = (2, 3, 16, 16)
@@ -167,16 +169,11 @@ def test_text_lists_changes_and_reasons(net):
 
 
 # ---------------------------------------------------------------- the zoos
-SIZES = {"inceptionv3": 299, "inception_v3": 299, "googlenet": 224}
-
-
-def check_zoo(net, name, size):
-    net.initialize(mx.init.Xavier())
-    shape = (1, 3, size, size)
-    x = mx.nd.random.normal(shape=shape)
+def check_zoo(net, images):
+    x = mx.nd.array(images)
     with mx.autograd.pause():
         expected = net(x)
-    block, record = prune_channels(net, shape, ratio=0.3)
+    block, record = prune_channels(net, images.shape, ratio=0.3)
     expected = expected if isinstance(expected, (list, tuple)) else [expected]
     actual = block(x)
     actual = actual if isinstance(actual, (list, tuple)) else [actual]
@@ -186,35 +183,31 @@ def check_zoo(net, name, size):
     count = sum(int(np.prod(s)) for s in shapes(block).values())
     assert count == record.parameters[1] < record.parameters[0]
     assert record.macs[1] < 0.75 * record.macs[0], record.to_text()
-    reasons = {n: r for n, r in record.untouched.items() if "output of the network" not in r}
-    return {"name": name, "macs": record.macs, "parameters": record.parameters, "stays": reasons}
 
 
-@functools.cache
-def gluon_names():
-    # The names are the registry of get_model; smaller widths of the same family run the same code.
-    import re
-
-    from mxnet.gluon.model_zoo import vision
-
-    source = vision.get_model.__globals__
-    names = [n for n in source if re.match(r"(resnet|vgg|alexnet|dense|squeeze|incep|mobile)", n)]
-    return sorted(n for n in names if callable(source[n]))
+QUICK = ("resnet18_v2", "mobilenetv2_0.25", "squeezenet1.1")
+FAMILY = [
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES
+]
 
 
-@pytest.mark.parametrize("name", ["resnet18_v2", "mobilenet_v2_0_25", "squeezenet1_1"])
-def test_gluon_zoo_family(name):
-    from mxnet.gluon.model_zoo import vision
-
-    check_zoo(getattr(vision, name)(classes=10), name, 224 if "squeeze" in name else 64)
+@pytest.mark.parametrize("name", FAMILY)
+def test_zoo_family_equals_the_original_with_unread_channels(name):
+    data = images(name)
+    graph = trace(build(name, classes=10), data.shape)
+    selection = select(graph, ratio=0.3)
+    small, _ = shrink(selection)
+    actual, expected = (
+        GraphBlock(g)(mx.nd.array(data)).asnumpy() for g in (small, unread(selection))
+    )
+    assert len(selection.removed) > 0
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", gluon_names())
+@pytest.mark.parametrize("name", EVERY)
 def test_gluon_zoo(name):
-    from mxnet.gluon.model_zoo import vision
-
-    check_zoo(getattr(vision, name)(classes=10), name, SIZES.get(name, 224))
+    check_zoo(build(name, classes=10), images(name))
 
 
 GLUONCV = [
@@ -257,8 +250,9 @@ def test_gluoncv_classification_family(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         net = cv.model_zoo.get_model(name, pretrained=False)
+    net.initialize(mx.init.Xavier())
     size = 32 if name.startswith("cifar") else 299 if "inception" in name else 224
-    check_zoo(net, name, size)
+    check_zoo(net, np.random.default_rng(0).standard_normal((1, 3, size, size)).astype("float32"))
 
 
 def test_untraceable_network_says_so():

@@ -106,9 +106,8 @@ def resolve(scorer: str | Scorer) -> Scorer:
     if callable(scorer):
         return scorer
     if scorer not in SCORERS:
-        raise ConfigError(
-            f"scorer {scorer!r} is unknown; use one of {sorted(SCORERS)} or a function"
-        )
+        known = ", ".join(sorted(SCORERS))
+        raise ConfigError(f"scorer {scorer!r} is unknown; use a function or one of {known}")
     return SCORERS[scorer]
 
 

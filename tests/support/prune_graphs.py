@@ -1,4 +1,6 @@
-"""Small graphs, one for each way in which channels depend on each other."""
+"""Small graphs, one for each way in which channels depend on each other, and the oracle."""
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -245,3 +247,29 @@ TOPOLOGIES = [
     constant_table,
     sequence,
 ]
+
+
+READS_ON = {"conv2d": 1, "dense": 1, "conv_transpose2d": 0}
+"""The weight's axis that counts the channels a layer reads."""
+
+
+def unread(selection):
+    """The original graph, its layers blind to the removed channels: the oracle."""
+    found = selection.found
+    graph = found.graph.copy()
+    producers = graph.producers()
+    for node in graph.nodes:
+        if node.op not in READS_ON:
+            continue
+        name = node.inputs[1]
+        while name in producers:
+            name = producers[name].inputs[0]
+        axis = READS_ON[node.op]
+        classes = found.axes[name].get(axis)
+        if classes is None:
+            continue
+        constant = graph.constants[name]
+        data = np.moveaxis(constant.data.copy(), axis, 0)
+        data[np.isin(classes, selection.removed)] = 0
+        graph.constants[name] = replace(constant, data=np.moveaxis(data, 0, axis))
+    return graph
