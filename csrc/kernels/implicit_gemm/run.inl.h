@@ -106,8 +106,24 @@ void run_slice(const Job& job, const Slice& slice, const Row* rows, int64_t begi
   low(job, slice, rows, begin + at, at, tiles - taller);
 }
 
+// Spreads the fetching of the `bytes` at `next` over the rows of a block and their words. Not if
+// that is a line or more for each word: such weights are used once and fetched as they are used.
+GLZ_INLINE void fetch_next(const Plan& plan, const char* next, int64_t bytes, int64_t rows,
+                           Slice* slice) {
+  const int64_t tiles = parts(rows, Kernel::kRows);
+  const int64_t words =
+      (slice->row_end - slice->row_begin) * plan.runs_w * (slice->word_end - slice->word_begin);
+  const int64_t step = parts(bytes, tiles * words);
+  const bool worthwhile = next != nullptr && step < 64;
+  slice->next = worthwhile ? next : slice->weights;
+  slice->next_row = worthwhile ? bytes / rows : 0;
+  slice->next_word = worthwhile ? step : 0;
+}
+
 // One panel: its depth in slices that stay in the L2 cache while the rows of the block pass by.
-void run_panel(const Job& job, Slice slice, const Row* rows, int64_t begin, int64_t end) {
+// `after` is the panel that follows, or null.
+void run_panel(const Job& job, Slice slice, const char* after, const Row* rows, int64_t begin,
+               int64_t end) {
   const Plan& plan = job.plan;
   const int64_t word_bytes = parts(slice.channels, Simd::kLanes) * Kernel::kVecBytes;
   const int64_t row_words = plan.runs_w * plan.words;
@@ -115,6 +131,7 @@ void run_panel(const Job& job, Slice slice, const Row* rows, int64_t begin, int6
   const bool whole = end - begin <= 2 * Kernel::kRows || plan.depth() <= limit;
   const int64_t row_parts = whole ? 1 : parts(plan.runs_h, most(1, limit / row_words));
   const int64_t word_parts = whole ? 1 : parts(row_words, limit);
+  const int64_t slice_bytes = plan.depth() * word_bytes / row_parts / word_parts;
   const char* weights = slice.weights;
   for (int64_t i = 0; i < row_parts; ++i) {
     slice.row_begin = plan.runs_h * i / row_parts;
@@ -125,6 +142,13 @@ void run_panel(const Job& job, Slice slice, const Row* rows, int64_t begin, int6
       slice.word_end = plan.words * (k + 1) / word_parts;
       slice.first = i == 0 && k == 0;
       slice.last = i + 1 == row_parts && k + 1 == word_parts;
+      const char* next = after;
+      if (k + 1 < word_parts) {
+        next = slice.weights + slice.word_end * word_bytes;
+      } else if (i + 1 < row_parts) {
+        next = weights + slice.row_end * row_words * word_bytes;
+      }
+      fetch_next(plan, next, slice_bytes, end - begin, &slice);
       run_slice(job, slice, rows, begin, end);
     }
   }
@@ -163,7 +187,8 @@ void run(const Args& args, int64_t row_begin, int64_t row_end, int64_t panel_beg
       slice.channel = panel * kPanel;
       slice.channels = least(kPanel, g.out_channels - slice.channel);
       slice.weights = packed + (Kernel::kCompensated ? 4 * panel_vecs(g, panel) * Simd::kLanes : 0);
-      run_panel(job, slice, rows, begin, end);
+      const char* after = panel + 1 < panel_end ? packed + full_panel : nullptr;
+      run_panel(job, slice, after, rows, begin, end);
     }
   }
 }

@@ -14,7 +14,9 @@ struct Slice {
   int64_t channel, channels;
   int64_t row_begin, row_end;    // kernel rows
   int64_t word_begin, word_end;  // of every run
-  bool first, last;              // not both: accumulators rest in `partial` between slices
+  bool first, last;              // if not both, accumulators rest in `partial` between slices
+  const char* next;              // what is wanted after this slice, fetched from afar meanwhile:
+  int64_t next_row, next_word;   // so many bytes a row, so many a word
 };
 
 struct Job {
@@ -107,12 +109,14 @@ void compute_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row,
     Kernel::Acc acc[R][V];
     start_tile<R, V>(s, partial, acc);
     const char* w = s.weights + skip;
+    const char* next = s.next + at * s.next_row;
     const char* taps[R];
     const bool inside = all_inside<R>(rows + at);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) taps[r] = rows[at + r].first_tap;
     if (job.offsets != nullptr && s.first && s.last) {
-      for (int64_t k = 0; k < job.plan.depth(); ++k, w += kStep) {
+      for (int64_t k = 0; k < job.plan.depth(); ++k, w += kStep, next += s.next_word) {
+        __builtin_prefetch(next, 0, 2);
         accumulate_word<R, V>(acc, taps, job.offsets[k], w);
       }
     } else {
@@ -126,6 +130,8 @@ void compute_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row,
           const char* word = w;
           const int64_t end = offset + 4 * s.word_end;
           for (int64_t k = offset + 4 * s.word_begin; k < end; k += 4, word += kStep) {
+            __builtin_prefetch(next, 0, 2);
+            next += s.next_word;
             accumulate_word<R, V>(acc, taps, k, word);
           }
         }
