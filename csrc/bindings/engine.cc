@@ -83,6 +83,11 @@ py::list run(Engine& engine, const py::list& arrays, const std::vector<std::stri
   return call.results;
 }
 
+std::string step_name(const Step& step, const NetworkNode* node) {
+  if (node != nullptr) return node->name;
+  return step.node == Step::kInputSide ? "(input)" : "(output)";
+}
+
 py::list profile(Engine& engine, const py::list& arrays, int repeat) {
   GLZ_CHECK(repeat > 0, kConfig, "repeat is " << repeat << ", must be positive");
   Call call(engine, arrays);
@@ -101,11 +106,10 @@ py::list profile(Engine& engine, const py::list& arrays, int repeat) {
   for (size_t i = 0; i < times.size(); ++i) {
     const Step& step = *bound->plan().steps[i];
     const NetworkNode* node = step.node < 0 ? nullptr : &engine.network().nodes()[step.node];
-    steps.append(py::dict(py::arg("name") = node ? node->name : "(output)",
-                          py::arg("op") = node ? node->kind : "convert",
-                          py::arg("kernel") = step.kernel, py::arg("milliseconds") = times[i],
-                          py::arg("macs") = step.macs, py::arg("bytes") = step.bytes,
-                          py::arg("tasks") = step.tasks));
+    steps.append(py::dict(
+        py::arg("name") = step_name(step, node), py::arg("op") = node ? node->kind : "convert",
+        py::arg("kernel") = step.kernel, py::arg("milliseconds") = times[i],
+        py::arg("macs") = step.macs, py::arg("bytes") = step.bytes, py::arg("tasks") = step.tasks));
   }
   return steps;
 }

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "../ops/conv_core.h"
-
 namespace glz {
 
 Network::Network(Model model, Isa isa) : model_(std::move(model)), isa_(isa) {
@@ -104,16 +102,9 @@ void Network::prepare(const std::vector<TensorType>& types, const std::vector<Vi
 
 const float* Network::constant_values(int32_t id) const {
   const ModelTensor& tensor = *tensors_[id].constant;
-  GLZ_CHECK(tensor.dtype == DType::kF32 || !tensor.scale.empty(), kUnsupported,
+  GLZ_CHECK(tensor.dtype == DType::kF32 && tensor.scale.empty(), kUnsupported,
             "constant '" << tensor.name << "' is read as an activation and is not float32");
-  if (tensor.scale.empty()) return tensor.data.as<float>();
-  const std::lock_guard<std::mutex> lock(preparing_);
-  auto& values = values_[id];
-  if (values.empty()) {
-    values = real_values(tensor);
-    values.resize(values.size() + 16);  // readable past the end
-  }
-  return values.data();
+  return tensor.data.as<float>();
 }
 
 size_t Network::weight_bytes() const {

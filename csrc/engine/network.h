@@ -43,7 +43,7 @@ class Network {
 
   // Packs every operator's weights, the first time it is called, and frees what was packed.
   void prepare(const std::vector<TensorType>& types, const std::vector<View>& homes) const;
-  // The real values of a constant that nodes read at run time.
+  // The values of a constant that nodes read at run time; throws kUnsupported unless float32.
   const float* constant_values(int32_t tensor) const;
   // Packed weights and constants.
   size_t weight_bytes() const;
@@ -61,7 +61,6 @@ class Network {
   std::vector<int32_t> outputs_;
   mutable std::mutex preparing_;
   mutable bool prepared_ = false;
-  mutable std::map<int32_t, std::vector<float>> values_;  // of quantized constants
 };
 
 }  // namespace glz

@@ -276,7 +276,7 @@ View Planner::temporary(View view) {
 }
 
 void Planner::add(std::unique_ptr<Step> step) {
-  step->node = now_ < static_cast<int32_t>(network_.nodes().size()) ? now_ : -1;
+  if (now_ < static_cast<int32_t>(network_.nodes().size())) step->node = now_;
   plan_->steps.push_back(std::move(step));
 }
 
@@ -319,6 +319,7 @@ View Planner::convert(int32_t id, const View& from, View to) {
   const bool pads = to.layout == Layout::kPixels && to.c % kChannelAlign != 0 &&
                     !(from.layout == Layout::kPlain && to.h * to.w > 1);
   if (pads && to.type == ElementType::kF32) add(make_clear_pads(to));
+  if (network_.tensors()[id].input >= 0) plan_->steps.back()->node = Step::kInputSide;
   tensors_[id].forms.push_back(to);
   return to;
 }

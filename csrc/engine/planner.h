@@ -17,6 +17,7 @@ class Planner final : public OpPlan {
   bool has_input(size_t i) const override;
   const TensorType& input_type(size_t i) const override { return types_[node().inputs[i]]; }
   const TensorType& output_type(size_t i) const override { return types_[node().outputs[i]]; }
+  View input_home(size_t i) const override { return tensors_[node().inputs[i]].home; }
   View raw(size_t i) override;
   View input(size_t i) override;
   View input_as(size_t i, Layout layout, ElementType type, bool compact) override;

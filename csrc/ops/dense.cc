@@ -61,9 +61,7 @@ class Dense final : public Op {
   size_t weight_bytes() const override { return core_.bytes(); }
 
   void plan(OpPlan& plan) const override {
-    const TensorType& type = plan.input_type(0);
-    const View home = plan.raw(0);
-    if (home.layout == Layout::kPixels && reads_image(type, home)) {
+    if (reads_image(plan.input_type(0), plan.input_home(0))) {
       plan_image(plan);
     } else {
       plan_rows(plan);

@@ -22,6 +22,8 @@ class OpPlan {
   virtual const TensorType& input_type(size_t i) const = 0;
   virtual const TensorType& output_type(size_t i = 0) const = 0;
 
+  // How input i's rank is laid out (flattened images stay images); no memory.
+  virtual View input_home(size_t i) const = 0;
   // Input i where its producer left it: any layout, any stride.
   virtual View raw(size_t i) = 0;
   // Input i in the layout that its rank keeps (view.h); flattened images stay images (Traits).

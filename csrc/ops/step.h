@@ -26,12 +26,15 @@ class Step {
   // Tasks write disjoint outputs; `thread` says whose scratch to use.
   virtual void run(const RunContext& context, int64_t task, int thread) const = 0;
 
+  // Steps of no node: conversions of the network's inputs and outputs.
+  static constexpr int32_t kOutputSide = -1, kInputSide = -2;
+
   int64_t tasks = 1;
-  int32_t node = -1;        // index in the network; -1: input or output conversion
-  const char* kernel = "";  // for the profile
-  int64_t macs = 0;         // multiply-accumulates
-  int64_t bytes = 0;        // read and written, each tensor once
-  size_t workspace = 0;     // bytes of scratch a thread
+  int32_t node = kOutputSide;  // index in the network, or one of the two below
+  const char* kernel = "";     // for the profile
+  int64_t macs = 0;            // multiply-accumulates
+  int64_t bytes = 0;           // read and written, each tensor once
+  size_t workspace = 0;        // bytes of scratch a thread
 };
 
 }  // namespace glz
