@@ -1,6 +1,7 @@
 """Compressing Gluon networks: the only part of gluonzip that imports MXNet."""
 
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
+from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.distillation import DistillationLoss
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.layers import Layer, layers, select
@@ -13,6 +14,7 @@ from gluonzip.gluon.structured import prune_channels
 from gluonzip.gluon.tracing import trace, trace_symbol
 
 __all__ = [
+    "CompiledBlock",
     "DistillationLoss",
     "GraphBlock",
     "Layer",
