@@ -86,7 +86,7 @@ void IndexReader::read_strings() {
       shared = found.integer;
       const auto longest = static_cast<int64_t>(before.size());
       if (found.over_int64 || shared < 0 || shared > longest || items == 1) {
-        fail("shared length " + std::to_string(shared) + " is not that of a string before another");
+        fail("a shared length is not that of a string before another");
       }
       --items;
       found = expect(Kind::kString, "a string");

@@ -224,7 +224,7 @@ class _IndexReader(Cursor):
             shared = 0
             if kind == "int":
                 if not 0 <= value <= len(before) or not items:
-                    raise self.fail(f"shared length {value} is not that of a string before another")
+                    raise self.fail("a shared length is not that of a string before another")
                 items -= 1
                 shared, value = value, self.expect("str", "a string")
             elif kind != "str":

@@ -55,8 +55,7 @@ def _parse(data: bytes) -> tuple[Graph, ArchiveInfo]:
     length, crc = layout.unpack_header(data)
     begin = layout.HEADER_BYTES + length
     packed = data[layout.HEADER_BYTES : begin]
-    if zlib.crc32(packed) != crc:
-        raise ArchiveError("index: the checksum does not match: the file is corrupted")
+    _check_crc("index", packed, crc)
     index = unpack_index(packed)
     check_sizes(index, len(data), len(data) - begin)
     graph = index.graph
@@ -66,10 +65,17 @@ def _parse(data: bytes) -> tuple[Graph, ArchiveInfo]:
         graph.constants[entry.name] = _constant(entry, data[begin : begin + entry.length])
         begin += entry.length
     if index.meta is not None:
-        graph.meta = _meta(index.meta, data[begin:])
+        _check_crc("meta", data[begin:], index.meta.crc)
     check_structure(graph)
+    if index.meta is not None:
+        graph.meta = _meta(index.meta, data[begin:])
     nonzeros = [int(np.count_nonzero(c.data)) for c in graph.constants.values()]
     return graph, describe(index, length, nonzeros)
+
+
+def _check_crc(what: str, data: bytes, crc: int) -> None:
+    if zlib.crc32(data) != crc:
+        raise ArchiveError(f"{what}: the checksum does not match: the file is corrupted")
 
 
 def check_sizes(index: Index, file_bytes: int, left: int) -> None:
@@ -91,8 +97,7 @@ def check_sizes(index: Index, file_bytes: int, left: int) -> None:
 
 def _constant(entry: TensorEntry, section: bytes) -> Constant:
     what = f"tensor {entry.name!r}"
-    if zlib.crc32(section) != entry.crc:
-        raise ArchiveError(f"{what}: the checksum does not match: the file is corrupted")
+    _check_crc(what, section, entry.crc)
     try:
         flat = encodings.decode(entry.encoding, entry.dtype, entry.elements, section)
     except ArchiveError as error:
@@ -106,8 +111,6 @@ def _constant(entry: TensorEntry, section: bytes) -> Constant:
 
 
 def _meta(entry: MetaEntry, section: bytes) -> dict[str, Any]:
-    if zlib.crc32(section) != entry.crc:
-        raise ArchiveError("meta: the checksum does not match: the file is corrupted")
     inflate = zlib.decompressobj(-15)
     try:
         text = inflate.decompress(section, entry.size + 1)

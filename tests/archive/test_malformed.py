@@ -207,11 +207,11 @@ EDITS = {
     ),
     "a shared length without a string": (
         lambda f: _set(f.__dict__, "strings", ["ab", 1]),
-        "shared length 1 is not that of a string before another",
+        "a shared length is not that of a string before another",
     ),
     "a shared length past the string before": (
         lambda f: _set(f.__dict__, "strings", ["ab", 3, "c"]),
-        "shared length 3 is not that of a string before another",
+        "a shared length is not that of a string before another",
     ),
     "a shared part that cuts a character": (
         lambda f: _set(f.__dict__, "strings", ["é", 1, "c"]),
