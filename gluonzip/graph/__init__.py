@@ -1,7 +1,7 @@
 """The graph: IR, op table, types, validation, text and the interpreter (the oracle). NumPy only."""
 
 from gluonzip.graph.interpret import interpret
-from gluonzip.graph.ir import Constant, Graph, Input, Node, TensorType, replace_node
+from gluonzip.graph.ir import Constant, Graph, Input, Names, Node, TensorType, replace_node
 from gluonzip.graph.ops import OPS, REQUIRED, OpSpec
 from gluonzip.graph.text import to_text
 from gluonzip.graph.types import infer_types, known_types
@@ -13,6 +13,7 @@ __all__ = [
     "Constant",
     "Graph",
     "Input",
+    "Names",
     "Node",
     "OpSpec",
     "TensorType",

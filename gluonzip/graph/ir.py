@@ -10,6 +10,7 @@ inferred (:func:`gluonzip.graph.infer_types`), so that one graph serves any batc
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,17 +134,9 @@ class Graph:
 
     # ------------------------------------------------------------ building
     def fresh(self, stem: str) -> str:
-        """A tensor or node name that is not taken yet: ``stem``, ``stem_1``, ..."""
-        taken = set(self.constants) | {i.name for i in self.inputs}
-        for node in self.nodes:
-            taken.add(node.name)
-            taken.update(node.outputs)
-        if stem not in taken:
-            return stem
-        count = 1
-        while f"{stem}_{count}" in taken:
-            count += 1
-        return f"{stem}_{count}"
+        """A tensor or node name that is not taken yet: ``stem``, ``stem_1``, ... (for many at
+        once, :class:`Names` is faster)."""
+        return Names(self).fresh(stem)
 
     def copy(self) -> Graph:
         """A graph whose nodes may be edited freely; constants' arrays are shared, not copied."""
@@ -193,6 +186,23 @@ class Graph:
                 raise GraphError(f"nodes form a cycle or read undefined tensors: {stuck}")
             waiting = later
         self.nodes = ordered
+
+
+class Names:
+    """Hands out tensor and node names that a graph does not use, each once."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._taken = set(graph.constants) | {i.name for i in graph.inputs}
+        for node in graph.nodes:
+            self._taken.add(node.name)
+            self._taken.update(node.outputs)
+
+    def fresh(self, stem: str) -> str:
+        """``stem``, or ``stem_1``, ``stem_2``, ... if that is taken."""
+        candidates = (f"{stem}_{count}" if count else stem for count in itertools.count())
+        name = next(name for name in candidates if name not in self._taken)
+        self._taken.add(name)
+        return name
 
 
 def replace_node(graph: Graph, old: Node, new: Iterable[Node]) -> None:

@@ -6,9 +6,11 @@ from collections import Counter
 
 import numpy as np
 
-from gluonzip.graph import OPS, Constant, Graph, Node
+from gluonzip.graph import OPS, Constant, Graph, Names, Node
 
 FOLDABLE = ("conv2d", "conv_transpose2d", "dense")
+
+Affine = tuple[np.ndarray, np.ndarray]
 
 
 def fold_batch_norm(graph: Graph) -> Graph:
@@ -20,20 +22,20 @@ def fold_batch_norm(graph: Graph) -> Graph:
     A batch norm whose parameters are not constants stays as it is.
     """
     graph = graph.copy()
-    producers, reads = graph.producers(), _read_counts(graph)
+    producers, reads, names = graph.producers(), _read_counts(graph), Names(graph)
     dropped = set()
     for node in graph.nodes:
         if node.op != "batch_norm" or any(n not in graph.constants for n in node.inputs[1:]):
             continue
-        scale, shift = affine(graph, node)
+        scale, shift = scale_and_shift(graph, node)
         layer = producers.get(node.inputs[0])
         if layer is not None and _can_fold(graph, node, layer) and reads[layer.output] == 1:
-            _fold(graph, layer, scale, shift, reads)
+            _fold(graph, layer, (scale, shift), reads, names)
             layer.outputs = [node.output]
             producers[node.output] = layer
             dropped.add(id(node))
         else:
-            _become_scale_shift(graph, node, scale, shift)
+            _become_scale_shift(graph, node, (scale, shift), names)
     graph.nodes = [node for node in graph.nodes if id(node) not in dropped]
     graph.prune()
     return graph
@@ -44,8 +46,8 @@ def _read_counts(graph: Graph) -> Counter[str]:
     return Counter(graph.outputs) + Counter(n for node in graph.nodes for n in node.inputs)
 
 
-def affine(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
-    """scale and shift of a batch norm, float64: gamma / sqrt(var + eps), beta - mean * scale."""
+def scale_and_shift(graph: Graph, node: Node) -> Affine:
+    """Of a batch norm, float64: gamma / sqrt(var + eps), beta - mean * scale."""
     gamma, beta, mean, var = (
         graph.constants[n].dense().astype(np.float64) for n in node.inputs[1:]
     )
@@ -60,7 +62,7 @@ def _can_fold(graph: Graph, node: Node, layer: Node) -> bool:
     has_residual = len(layer.inputs) > 3 and bool(layer.inputs[3])
     if a.act != "none" or a.out_scale is not None or has_residual:
         return False
-    if _bias_name(layer) not in ("", *graph.constants):
+    if _bias_name(layer) and _bias_name(layer) not in graph.constants:
         return False
     grouped_transpose = layer.op == "conv_transpose2d" and a.groups != 1
     if grouped_transpose and graph.constants[layer.inputs[1]].quantized:
@@ -74,9 +76,8 @@ def _bias_name(layer: Node) -> str:
     return layer.inputs[2] if len(layer.inputs) > 2 else ""
 
 
-def _fold(
-    graph: Graph, layer: Node, scale: np.ndarray, shift: np.ndarray, reads: Counter[str]
-) -> None:
+def _fold(graph: Graph, layer: Node, affine: Affine, reads: Counter[str], names: Names) -> None:
+    scale, shift = affine
     weight, old_bias = graph.constants[layer.inputs[1]], _bias_name(layer)
     bias = shift
     if old_bias:
@@ -84,10 +85,10 @@ def _fold(
     groups = layer.attrs.get("groups", 1) if layer.op == "conv_transpose2d" else 1
     folded = scaled_weight(weight, scale, OPS[layer.op].weight_axis, groups)
     # A constant that others read too keeps its value; this layer gets one of its own.
-    own = layer.inputs[1] if reads[layer.inputs[1]] == 1 else graph.fresh(f"{layer.name}_weight")
+    own = layer.inputs[1] if reads[layer.inputs[1]] == 1 else names.fresh(f"{layer.name}_weight")
     graph.constants[own] = folded
     alone = old_bias and reads[old_bias] == 1
-    own_bias = old_bias if alone else graph.fresh(f"{layer.name}_bias")
+    own_bias = old_bias if alone else names.fresh(f"{layer.name}_bias")
     graph.constants[own_bias] = Constant(bias.astype(np.float32))
     reads[own] = reads[own_bias] = 1
     layer.inputs = [layer.inputs[0], own, own_bias]
@@ -109,10 +110,9 @@ def scaled_weight(weight: Constant, scale: np.ndarray, axis: int, groups: int = 
     return Constant(product.reshape(data.shape).astype(np.float32))
 
 
-def _become_scale_shift(graph: Graph, node: Node, scale: np.ndarray, shift: np.ndarray) -> None:
-    names = []
-    for stem, value in (("scale", scale), ("shift", shift)):
-        names.append(graph.fresh(f"{node.name}_{stem}"))
-        graph.constants[names[-1]] = Constant(value.astype(np.float32))
-    node.op, node.inputs = "scale_shift", [node.inputs[0], *names]
+def _become_scale_shift(graph: Graph, node: Node, affine: Affine, names: Names) -> None:
+    node.op, node.inputs = "scale_shift", node.inputs[:1]
+    for stem, value in zip(("scale", "shift"), affine, strict=True):
+        node.inputs.append(names.fresh(f"{node.name}_{stem}"))
+        graph.constants[node.inputs[-1]] = Constant(value.astype(np.float32))
     node.attrs = {"axis": node.attrs.get("axis", OPS["batch_norm"].attrs["axis"])}

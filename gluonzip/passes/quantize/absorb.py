@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gluonzip.graph import Graph, Node
+from gluonzip.graph import Graph, Names, Node
 from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, has_quantized_weight, moves_codes
 
 
@@ -21,6 +21,7 @@ class _Absorber:
         self.graph = graph
         self.producers = graph.producers()
         self.readers = {name: list(nodes) for name, nodes in graph.consumers().items()}
+        self.names = Names(graph)
         self.outputs = frozenset(graph.outputs)
         self.dropped: set[int] = set()
         self.added: dict[int, list[Node]] = {}  # id of a node -> quantizers to put before it
@@ -96,7 +97,7 @@ class _Absorber:
             if node.op == "quantize" and node.attrs["scale"] == scale:
                 self.readers.setdefault(node.output, []).append(reader)
                 return node.output
-        codes = self.graph.fresh(f"{name}_codes")
+        codes = self.names.fresh(f"{name}_codes")
         node = Node("quantize", codes, [name], [codes], {"scale": scale})
         self.added.setdefault(id(reader), []).append(node)
         others.append(node)

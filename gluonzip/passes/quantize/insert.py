@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from gluonzip.errors import ConfigError, DataError
-from gluonzip.graph import OPS, Constant, Graph, Node
+from gluonzip.graph import OPS, Constant, Graph, Names, Node
 from gluonzip.passes.fold_constants import scales_weight
 from gluonzip.passes.quantize.kinds import activation_scale, moves_codes
 from gluonzip.passes.quantize.points import activation_points, check_names
@@ -66,10 +66,11 @@ def _insert_on_weights(graph: Graph, config: WeightQuantization, skip: Collectio
     check_names(graph, skip)
     record = {"layers": {}, "skipped": {}, **graph.meta.get("quantization", {})}
     graph.meta["quantization"] = record
+    producers, names = graph.producers(), Names(graph)
     quantizers: dict[tuple[str, bool], Node] = {}
     for node in graph.nodes:
         axis = OPS[node.op].weight_axis
-        if axis is None or _is_quantized(graph, node):
+        if axis is None or _is_quantized(graph, node, producers):
             continue
         if reason := _reason_to_skip(graph, node, skip):
             record["skipped"][node.name] = reason
@@ -78,7 +79,9 @@ def _insert_on_weights(graph: Graph, config: WeightQuantization, skip: Collectio
         key = node.inputs[1], per_channel
         if key not in quantizers:
             scale = _weight_scale(graph, node, config.bits, axis if per_channel else None)
-            quantizers[key] = _fake_quantize(graph, node.inputs[1], scale, config.bits, axis)
+            quantizer = _fake_quantize(graph, names, node.inputs[1], scale, config.bits)
+            quantizers[key] = quantizer
+            quantizer.attrs["axis"] = axis
         node.inputs[1] = quantizers[key].output
         granularity = "per_channel" if per_channel else "per_tensor"
         record["layers"][node.name] = {"bits": config.bits, "granularity": granularity}
@@ -86,11 +89,13 @@ def _insert_on_weights(graph: Graph, config: WeightQuantization, skip: Collectio
     graph.nodes = [*quantizers.values(), *graph.nodes]
 
 
-def _is_quantized(graph: Graph, node: Node) -> bool:
+def _is_quantized(graph: Graph, node: Node, producers: Mapping[str, Node]) -> bool:
     """Already, by codes or by a quantizer."""
     weight = graph.constants.get(node.inputs[1])
-    producer = graph.producers().get(node.inputs[1]) if weight is None else None
-    return weight.quantized if weight else producer is not None and producer.op == "fake_quantize"
+    if weight is not None:
+        return weight.quantized
+    producer = producers.get(node.inputs[1])
+    return producer is not None and producer.op == "fake_quantize"
 
 
 def _reason_to_skip(graph: Graph, node: Node, skip: Collection[str]) -> str | None:
@@ -124,10 +129,10 @@ def _insert_on_activations(
     largest: dict[str, float] = {}  # of each group: one scale for all its members
     for name, leader in points.items():
         largest[leader] = max(largest.get(leader, 0.0), used.get(name, float(ranges[name])))
-    quantizers = {}
+    quantizers, names = {}, Names(graph)
     for name, leader in points.items():
         scale = scale_of(largest[leader], config.bits)
-        quantizers[name] = _fake_quantize(graph, name, scale, config.bits)
+        quantizers[name] = _fake_quantize(graph, names, name, scale, config.bits)
     for node in graph.nodes:
         node.inputs = [quantizers[n].output if n in quantizers else n for n in node.inputs]
     nodes = [quantizers[i.name] for i in graph.inputs if i.name in quantizers]
@@ -170,9 +175,9 @@ def _check_ranges(graph: Graph, points: Mapping[str, str], ranges: Mapping[str, 
             raise ConfigError(f"the range of {name!r} is {ranges[name]!r}; it must be finite, >= 0")
 
 
-def _fake_quantize(graph: Graph, name: str, scale: np.ndarray, bits: int, axis: int = 0) -> Node:
+def _fake_quantize(graph: Graph, names: Names, name: str, scale: np.ndarray, bits: int) -> Node:
     """A quantizer node on tensor ``name`` and the constant of its scale."""
-    scale_name = graph.fresh(f"{name}_scale")
+    scale_name = names.fresh(f"{name}_scale")
     graph.constants[scale_name] = Constant(np.asarray(scale, np.float32))
-    out = graph.fresh(f"{name}_quantized")
-    return Node("fake_quantize", out, [name, scale_name], [out], {"bits": bits, "axis": axis})
+    out = names.fresh(f"{name}_quantized")
+    return Node("fake_quantize", out, [name, scale_name], [out], {"bits": bits})

@@ -8,7 +8,7 @@ the ``out_scale`` of the node that makes their input; what needs float32 gets a 
 
 from __future__ import annotations
 
-from gluonzip.graph import Graph, Node
+from gluonzip.graph import Graph, Names, Node
 from gluonzip.passes.eliminate import bypass
 from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.quantize.absorb import absorb_quantizers
@@ -53,15 +53,15 @@ def _quantize_activations(graph: Graph) -> None:
 def _keep_outputs_float(graph: Graph) -> None:
     """An output that would be int8 is dequantized at the end, under its own name."""
     integers = integer_tensors(graph)
-    producers = graph.producers()
+    producers, names = graph.producers(), Names(graph)
     for name in dict.fromkeys(graph.outputs):
         if name in integers and name in producers:
-            codes = graph.fresh(f"{name}_codes")
+            codes = names.fresh(f"{name}_codes")
             producers[name].outputs = [codes if n == name else n for n in producers[name].outputs]
             for node in graph.nodes:
                 node.inputs = [codes if n == name else n for n in node.inputs]
             graph.nodes.append(
-                Node("dequantize", graph.fresh(f"{name}_dequantize"), [codes], [name])
+                Node("dequantize", names.fresh(f"{name}_dequantize"), [codes], [name])
             )
 
 
@@ -122,13 +122,14 @@ def _drop_idle_quantizers(graph: Graph) -> None:
 def _dequantize_for_floats(graph: Graph) -> None:
     """One ``dequantize`` for each int8 tensor that something without integer arithmetic reads."""
     integers = integer_tensors(graph)
+    names = Names(graph)
     real: dict[str, str] = {}
     nodes: list[Node] = []
     for node in graph.nodes:
         if not takes_integers(graph, node, integers):
             for name in dict.fromkeys(node.present_inputs()):
                 if name in integers and name not in real:
-                    real[name] = graph.fresh(f"{name}_real")
+                    real[name] = names.fresh(f"{name}_real")
                     nodes.append(Node("dequantize", real[name], [name], [real[name]]))
             node.inputs = [real.get(n, n) if n in integers else n for n in node.inputs]
         nodes.append(node)
