@@ -2,6 +2,7 @@
 
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
 from gluonzip.gluon.compiled import CompiledBlock
+from gluonzip.gluon.copying import clone
 from gluonzip.gluon.distillation import DistillationLoss
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.layers import Layer, layers, select
@@ -22,6 +23,7 @@ __all__ = [
     "Sparsity",
     "calibrate",
     "calibrate_graph",
+    "clone",
     "import_symbol",
     "layers",
     "prune",

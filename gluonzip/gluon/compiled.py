@@ -26,9 +26,10 @@ class CompiledBlock(Block):
     ``Engine.load``.
 
     Inputs are read where they lie and outputs handed over as they are, without copies. The outputs
-    have the structure of the traced network's (tuples as lists), if the source knows it. There are no parameters and no
-    gradients; ``hybridize`` changes nothing; it cannot be a child of a HybridBlock. Raises
-    ShapeError (shape, dtype), UnsupportedError (recording gradients, arrays on a GPU, sparse ones).
+    have the structure of the traced network's (tuples as lists), if the source knows it. There are
+    no parameters and no gradients; ``hybridize`` changes nothing; it cannot be a child of a
+    HybridBlock. Raises ShapeError (shape, dtype), UnsupportedError (recording gradients, arrays on
+    a GPU).
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from gluonzip.gluon import masks
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
-from gluonzip.gluon.structure import Block, clear_caches
+from gluonzip.gluon.structure import Block, clear_caches, require_legacy_arrays
 from gluonzip.gluon.wrapper import Compressed, compress, set_mask
 from gluonzip.spec import NM, SparsityPattern, Unstructured
 
@@ -42,6 +42,7 @@ def prune(
     Returns a record of every weighted layer by name. Raises ConfigError (arguments), PatternError
     (a pattern that matches nothing), DataError (a weight without values or not finite).
     """
+    require_legacy_arrays("prune")
     pattern = Unstructured() if pattern is None else pattern
     _check(threshold, sparsity, pattern, scope)
     chosen = _with_sharers(net, select(net, layers))

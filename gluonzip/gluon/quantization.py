@@ -14,7 +14,7 @@ from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.batches import batches
 from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
-from gluonzip.gluon.structure import Block, HybridBlock, clear_caches, walk
+from gluonzip.gluon.structure import Block, HybridBlock, clear_caches, require_legacy_arrays, walk
 from gluonzip.gluon.wrapper import (
     INPUT_SCALE,
     Compressed,
@@ -49,6 +49,7 @@ def quantize(
 
     Returns a record of every weighted layer by name. Raises ConfigError, PatternError, DataError.
     """
+    require_legacy_arrays("quantize")
     _check(weights, activations)
     chosen = select(net, layers)
     for layer in chosen.values():

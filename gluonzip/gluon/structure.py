@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gluonzip.errors import UnsupportedError
 from gluonzip.gluon._mxnet import mx
 
 Block = mx.gluon.Block
@@ -32,6 +33,15 @@ def walk(net: Block) -> Iterator[tuple[str, Block]]:
             yield from visit(f"{path}.{name}" if path else name, child)
 
     yield from visit("", net)
+
+
+def require_legacy_arrays(what: str) -> None:
+    """UnsupportedError under ``mx.npx.set_np()``, whose operators are others."""
+    if mx.util.is_np_array():
+        raise UnsupportedError(
+            f"{what} does not support MXNet's NumPy arrays (mx.npx.set_np()); call "
+            "mx.npx.reset_np() and use networks of mx.nd arrays"
+        )
 
 
 def parameter_names(net: Block) -> dict[str, str]:

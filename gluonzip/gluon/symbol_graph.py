@@ -43,13 +43,11 @@ class SymbolGraph:
         self.used: list[Entry] = sorted(
             {entry for node in self.nodes for entry in node.inputs} | set(self.heads)
         )
-
-    def variables(self) -> list[str]:
-        return [node.name for node in self.nodes if node.is_variable]
+        self._outputs = {node: out + 1 for node, out in self.used}  # the last one is the largest
 
     def outputs_of(self, index: int) -> int:
         """How many of a node's outputs are used (at least one, up to the last used)."""
-        return max((out + 1 for node, out in self.used if node == index), default=1)
+        return self._outputs.get(index, 1)
 
     def select(self, entries: Sequence[Entry]) -> Any:
         """A symbol whose outputs are ``entries``."""

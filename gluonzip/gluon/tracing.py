@@ -12,7 +12,12 @@ from gluonzip.errors import ConfigError, DataError, ShapeError, TraceError
 from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.convert import CONVERTERS, MxNode, Unconvertible
-from gluonzip.gluon.structure import Block, parameter_names, parameter_owners
+from gluonzip.gluon.structure import (
+    Block,
+    parameter_names,
+    parameter_owners,
+    require_legacy_arrays,
+)
 from gluonzip.gluon.symbol_graph import Entry, SymbolGraph, SymbolNode, reason
 from gluonzip.gluon.symbolize import symbolize
 from gluonzip.graph.ir import Constant, Graph, Input, Node
@@ -55,6 +60,7 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
 
 def trace_net(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Traced:
     """As :func:`trace`, keeping the link between tensors and the symbol's entries."""
+    require_legacy_arrays("trace")
     if not isinstance(net, Block):
         raise TraceError(f"trace needs a gluon Block, got a {type(net).__name__}")
     shapes = _check_shapes(shapes)

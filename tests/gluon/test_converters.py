@@ -45,6 +45,7 @@ CASES = {
         for kind in ("leaky", "elu", "selu", "gelu")
     },
     "clip": (lambda F, x: F.clip(x, -0.5, 0.25), [MATRIX]),
+    "zeros_like and ones_like": (lambda F, x: F.zeros_like(x) * 3 + F.ones_like(x), [MATRIX]),
     "scalars": (lambda F, x: (2 - (x + 1) * 3 / 7 - 2) ** 2, [MATRIX]),
     "1 / x": (lambda F, x: 1 / (x * x + 1), [MATRIX]),
     "scalar bounds": (lambda F, x: F.maximum(F.minimum(x, 0.5), -0.5), [MATRIX]),

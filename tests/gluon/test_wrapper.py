@@ -8,7 +8,7 @@ import pytest
 from mxnet.gluon import nn, rnn
 
 from gluonzip.errors import DataError
-from gluonzip.gluon import calibrate, layers, prune, quantize, sparsity, strip
+from gluonzip.gluon import calibrate, clone, layers, prune, quantize, sparsity, strip
 from gluonzip.spec import PerChannel, WeightQuantization
 
 NORMAL = np.random.default_rng(3).standard_normal
@@ -182,6 +182,18 @@ def _blocks(net):
     found = []
     net.apply(found.append)
     return found
+
+
+def test_a_hybridized_network_clones():
+    net, x = compressed("Conv2D")
+    net.hybridize()
+    expected = net(x).asnumpy()
+    twin = clone(net)
+    np.testing.assert_array_equal(twin(x).asnumpy(), expected)
+    assert twin._active
+    twin[0].weight.set_data(twin[0].weight.data() * 2)
+    assert np.abs(twin(x).asnumpy() - expected).max() > 0
+    np.testing.assert_array_equal(net(x).asnumpy(), expected)
 
 
 def test_names_stay_and_a_dense_checkpoint_loads(tmp_path):

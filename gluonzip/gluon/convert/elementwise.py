@@ -91,6 +91,12 @@ def clip(node: MxNode) -> str:
     return node.emit("clip", node.x, min=low, max=high)
 
 
+@converter("zeros_like", "ones_like")
+def filled_like(node: MxNode) -> str:
+    value = float(node.operator == "ones_like")
+    return node.emit("clip", node.x, min=value, max=value)
+
+
 @converter("Cast", "amp_cast")
 def cast(node: MxNode) -> str:
     # The graph computes in float32: casts between floating types disappear.
