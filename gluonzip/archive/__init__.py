@@ -9,8 +9,18 @@ array([[1., 0.],
        [0., 1.]], dtype=float32)
 """
 
+from gluonzip.archive.compare import Difference, diff
 from gluonzip.archive.info import ArchiveInfo, SectionInfo
 from gluonzip.archive.reader import inspect, read
 from gluonzip.archive.writer import to_bytes, write
 
-__all__ = ["ArchiveInfo", "SectionInfo", "inspect", "read", "to_bytes", "write"]
+__all__ = [
+    "ArchiveInfo",
+    "Difference",
+    "SectionInfo",
+    "diff",
+    "inspect",
+    "read",
+    "to_bytes",
+    "write",
+]

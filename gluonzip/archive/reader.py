@@ -26,15 +26,16 @@ def read(source: Source) -> Graph:
 
     ArchiveError names the file, the part of it and what is wrong.
     """
-    return _load(source)[0]
+    return load(source)[0]
 
 
 def inspect(source: Source) -> ArchiveInfo:
     """Where every byte of an archive goes. Reads and checks all of it."""
-    return _load(source)[1]
+    return load(source)[1]
 
 
-def _load(source: Source) -> tuple[Graph, ArchiveInfo]:
+def load(source: Source) -> tuple[Graph, ArchiveInfo]:
+    """What :func:`read` and :func:`inspect` return, from one pass."""
     data, origin = _bytes_of(source)
     try:
         return _parse(data)
