@@ -76,12 +76,13 @@ GLZ_INLINE Rows find_rows(const ConvGeometry& g, const uint8_t* x, int64_t image
   return rows;
 }
 
-GLZ_INLINE void load_taps(const ConvGeometry& g, const Rows& rows, int64_t iw,
-                          Dot::Taps (&taps)[4]) {
-  const bool inside = iw >= 0 && iw < g.w;
+// A column of up to four rows; those past kRows have zero weights, so that any bytes will do.
+template <int kRows>
+GLZ_INLINE void load_taps(const Rows& rows, int64_t iw, bool inside, Dot::Taps (&taps)[4]) {
   Vector::B x[4], mixed[4];
   for (int r = 0; r < 4; ++r) {
-    x[r] = Vector::load_bytes(inside ? rows.at[r] + iw * rows.step[r] : kOutside);
+    x[r] = r < kRows ? Vector::load_bytes(inside ? rows.at[r] + iw * rows.step[r] : kOutside)
+                     : x[kRows - 1];
   }
   Vector::interleave(x[0], x[1], x[2], x[3], mixed);
   for (int q = 0; q < 4; ++q) taps[q] = Dot::taps(mixed[q]);
@@ -159,9 +160,10 @@ GLZ_INLINE void store_pixel(const RowJob& job, const Vector::I (&acc)[4], int64_
   Vector::store_bytes(out, requantize(job.requantize, acc), job.count);
 }
 
-// kTile output pixels from `ow` on, dilation 1: window of Groups * 4 rows (some of weight 0) x KW.
-template <int Groups, int KW, int SW>
-GLZ_INLINE void tile(const RowJob& job, const Rows (&rows)[Groups], int64_t ow) {
+// kTile output pixels from `ow` on, dilation 1. kInside: no tap is left or right of the image.
+template <int KH, int KW, int SW, bool kInside>
+GLZ_INLINE void tile(const RowJob& job, const Rows* rows, int64_t ow) {
+  constexpr int kGroups = (KH + 3) / 4;
   const ConvGeometry& g = job.g;
   Vector::I acc[kTile][4];
   for (int t = 0; t < kTile; ++t) {
@@ -169,10 +171,16 @@ GLZ_INLINE void tile(const RowJob& job, const Rows (&rows)[Groups], int64_t ow) 
   }
 #pragma GCC unroll 16
   for (int column = 0; column < (kTile - 1) * SW + KW; ++column) {
+    const int64_t iw = ow * SW - g.pad_left + column;
+    const bool inside = kInside || (iw >= 0 && iw < g.w);
 #pragma GCC unroll 2
-    for (int group = 0; group < Groups; ++group) {
+    for (int group = 0; group < kGroups; ++group) {
       Dot::Taps taps[4];
-      load_taps(g, rows[group], ow * SW - g.pad_left + column, taps);
+      if (group + 1 < kGroups) {
+        load_taps<4>(rows[group], iw, inside, taps);
+      } else {
+        load_taps<KH - 4 * (kGroups - 1)>(rows[group], iw, inside, taps);
+      }
 #pragma GCC unroll 4
       for (int t = 0; t < kTile; ++t) {
         const int j = column - t * SW;
@@ -187,13 +195,21 @@ GLZ_INLINE void tile(const RowJob& job, const Rows (&rows)[Groups], int64_t ow) 
   }
 }
 
-template <int Groups, int KW, int SW>
+template <int KH, int KW, int SW>
 void run_tiled(const RowJob& job) {
-  Rows rows[Groups];
-  for (int group = 0; group < Groups; ++group) {
-    rows[group] = find_rows(job.g, job.input, job.image, job.oh, group);
+  const ConvGeometry& g = job.g;
+  Rows rows[(KH + 3) / 4];
+  for (int group = 0; group < (KH + 3) / 4; ++group) {
+    rows[group] = find_rows(g, job.input, job.image, job.oh, group);
   }
-  for (int64_t ow = 0; ow < job.g.ow; ow += kTile) tile<Groups, KW, SW>(job, rows, ow);
+  for (int64_t ow = 0; ow < g.ow; ow += kTile) {
+    const int64_t first = ow * SW - g.pad_left, last = first + (kTile - 1) * SW + KW - 1;
+    if (first >= 0 && last < g.w) {
+      tile<KH, KW, SW, true>(job, rows, ow);
+    } else {
+      tile<KH, KW, SW, false>(job, rows, ow);
+    }
+  }
 }
 
 // Any window.
@@ -207,7 +223,8 @@ void run_any(const RowJob& job) {
       const Rows rows = find_rows(g, job.input, job.image, job.oh, group);
       for (int64_t j = 0; j < g.kw; ++j, w += 4 * kDotBytes) {
         Dot::Taps taps[4];
-        load_taps(g, rows, ow * g.sw - g.pad_left + j * g.dw, taps);
+        const int64_t iw = ow * g.sw - g.pad_left + j * g.dw;
+        load_taps<4>(rows, iw, iw >= 0 && iw < g.w, taps);
         for (int q = 0; q < 4; ++q) acc[q] = Dot::mul_add(acc[q], taps[q], w + q * kDotBytes);
       }
     }
@@ -218,11 +235,11 @@ void run_any(const RowJob& job) {
 using RunRow = void (*)(const RowJob&);
 
 RunRow choose_row(const ConvGeometry& g) {
-  if (g.dw != 1) return run_any;
-  if (g.kh <= 4 && g.kw == 3 && g.sw == 1) return run_tiled<1, 3, 1>;
-  if (g.kh <= 4 && g.kw == 3 && g.sw == 2) return run_tiled<1, 3, 2>;
-  if (g.kh > 4 && g.kh <= 8 && g.kw == 5 && g.sw == 1) return run_tiled<2, 5, 1>;
-  if (g.kh > 4 && g.kh <= 8 && g.kw == 5 && g.sw == 2) return run_tiled<2, 5, 2>;
+  if (g.dw != 1 || g.kh != g.kw) return run_any;
+  if (g.kh == 3 && g.sw == 1) return run_tiled<3, 3, 1>;
+  if (g.kh == 3 && g.sw == 2) return run_tiled<3, 3, 2>;
+  if (g.kh == 5 && g.sw == 1) return run_tiled<5, 5, 1>;
+  if (g.kh == 5 && g.sw == 2) return run_tiled<5, 5, 2>;
   return run_any;
 }
 
