@@ -21,13 +21,13 @@ class Error : public std::runtime_error {
 };
 
 // GLZ_CHECK(n > 0, kShape, "gemm_s8: N is " << n << ", must be positive");
-#define GLZ_CHECK(condition, error_kind, message)                  \
-  do {                                                             \
-    if (!(condition)) {                                            \
-      std::ostringstream glz_message;                              \
-      glz_message << message;                                      \
+#define GLZ_CHECK(condition, error_kind, message)                          \
+  do {                                                                     \
+    if (!(condition)) {                                                    \
+      std::ostringstream glz_message;                                      \
+      glz_message << message;                                              \
       throw ::glz::Error(::glz::ErrorKind::error_kind, glz_message.str()); \
-    }                                                              \
+    }                                                                      \
   } while (0)
 
 // a * b and a + b as int64; false when the result does not fit or an operand is negative.

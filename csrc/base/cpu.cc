@@ -115,17 +115,21 @@ Isa resolve_isa(const std::string& name) {
   const bool from_environment = name.empty() && variable != nullptr && *variable != '\0';
   const std::string wanted = from_environment ? variable : name;
   if (wanted.empty()) return best_isa();
-  const char* origin = from_environment ? " (from the environment variable GLUONZIP_ISA)" : "";
-  for (Isa isa : kAll) {
-    if (wanted != isa_name(isa)) continue;
-    GLZ_CHECK(isa_available(isa), kIsa,
-              "instruction set '" << wanted << "'" << origin
-                                  << " is not available on this machine; available: "
-                                  << list_names(available_isas()));
-    return isa;
+  return find_isa(wanted, from_environment ? " (from the environment variable GLUONZIP_ISA)" : "",
+                  available_isas());
+}
+
+Isa find_isa(const std::string& wanted, const std::string& origin,
+             const std::vector<Isa>& available) {
+  for (Isa isa : available) {
+    if (wanted == isa_name(isa)) return isa;
   }
-  throw Error(ErrorKind::kIsa, "unknown instruction set '" + wanted + "'" + origin +
-                                   "; available: " + list_names(available_isas()));
+  bool known = false;
+  for (Isa isa : kAll) known = known || wanted == isa_name(isa);
+  throw Error(ErrorKind::kIsa, (known ? "instruction set '" + wanted + "'" + origin +
+                                            " is not available on this machine"
+                                      : "unknown instruction set '" + wanted + "'" + origin) +
+                                   "; available: " + list_names(available));
 }
 
 Isa isa_fallback(Isa isa) {

@@ -15,9 +15,9 @@ class ThreadPool {
 
   int size() const;
 
-  // Calls fn(task, thread) for each task in [0, tasks), thread in [0, size()), and returns when all are done.
-  // Tasks write disjoint outputs, so that results do not depend on the number of threads. The
-  // first exception thrown by a task is rethrown here. One caller at a time.
+  // Calls fn(task, thread) for each task in [0, tasks), thread in [0, size()), and returns when all
+  // are done. Tasks write disjoint outputs, so that results do not depend on the number of threads.
+  // The first exception thrown by a task is rethrown here. One caller at a time.
   void parallel_for(int64_t tasks, const std::function<void(int64_t task, int thread)>& fn);
 
  private:

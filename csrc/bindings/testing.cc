@@ -154,6 +154,9 @@ void bind_testing(py::module_& core) {
         py::arg("out"), py::arg("output_stride"), py::arg("pad_bottom"), py::arg("pad_right"),
         py::arg("count_pad") = true, py::arg("factor") = 1.0f, py::arg("output_type") = "f32",
         py::arg("repeat") = 0);
+  // As if the machine had no instruction set but the reference.
+  m.def("find_isa_on_bare_machine",
+        [](const std::string& name) { return isa_name(find_isa(name, "", {Isa::kReference})); });
   bind_testing_eltwise(m);
   bind_testing_threads(m);
 }

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonzip._core import testing
+from gluonzip import _core
+
+testing = _core.testing
 
 SLACK = 64  # readable bytes past the last row (csrc/kernels/layout.h)
 UNTOUCHED = 77
@@ -168,7 +170,25 @@ def test_extreme_products_do_not_saturate(isa):
 
 @pytest.mark.parametrize("kernel", ["conv_s8x", ""])
 def test_unknown_kernel_is_named(kernel):
-    g = {k: 1 for k in "n h w channels stride_c kh kw sh sw dh dw oh ow out_channels".split()}
+    g = {
+        k: 1
+        for k in [
+            "n",
+            "h",
+            "w",
+            "channels",
+            "stride_c",
+            "kh",
+            "kw",
+            "sh",
+            "sw",
+            "dh",
+            "dw",
+            "oh",
+            "ow",
+            "out_channels",
+        ]
+    }
     g |= {"pad_top": 0, "pad_left": 0}
     with pytest.raises(ValueError, match=f"no kernel '{kernel}'"):
         testing.run_conv(kernel, "reference", g, np.zeros(1), np.zeros(1), {})

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonzip._core import testing
+from gluonzip import _core
+
+testing = _core.testing
 
 CHECK = settings(max_examples=40, deadline=None, derandomize=True)
 COUNTS = st.integers(0, 200)

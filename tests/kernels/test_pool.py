@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonzip._core import testing
+from gluonzip import _core
+
+testing = _core.testing
 
 SLACK = 64  # readable bytes past the last row (csrc/kernels/layout.h)
 UNTOUCHED = 77
