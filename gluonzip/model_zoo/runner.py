@@ -11,8 +11,8 @@ from gluonzip.errors import ConfigError
 from gluonzip.model_zoo.digits import Digits, load_digits
 from gluonzip.model_zoo.models import get_model
 from gluonzip.pipeline import Result, compress
-from gluonzip.recipe import Data, Recipe, dump, load
-from gluonzip.training import Progress
+from gluonzip.recipe import Data, Job, Recipe, dump, load
+from gluonzip.training import Batches, Progress, accuracy
 
 
 def run(
@@ -31,11 +31,10 @@ def run(
     recipe = load(recipe)
     folder = writable_folder(output)
     digits = load_for(recipe.data)
-    augment = recipe.data.augment and recipe.data.augment.value()
     result = compress(
         build(recipe),
         recipe,
-        train_data=digits.train(recipe.data.batch_size, augment, recipe.seed),
+        train_data=train_batches(recipe, digits),
         calibration_data=digits.calibration(recipe.data.calibration),
         validation_data=digits.test(),
         threads=threads,
@@ -45,6 +44,24 @@ def run(
     result.report.save(folder)
     dump(recipe, folder / "recipe.yaml")
     return result
+
+
+def train_dense(recipe: Recipe, path: str | Path) -> float:
+    """Run only the stages that train the dense network; save its parameters to ``path``.
+
+    Returns its accuracy on the test digits, 0 to 1. ConfigError when the folder is not writable.
+    """
+    import mxnet as mx
+
+    writable_folder(Path(path).parent)
+    digits, net = load_for(recipe.data), build(recipe)
+    batches = train_batches(recipe, digits)
+    mx.random.seed(recipe.seed)
+    for stage in recipe.stages:
+        if not stage.compresses:
+            stage.run(Job(net, batches))
+    net.save_parameters(str(path))
+    return accuracy(net, digits.test())
 
 
 def build(recipe: Recipe) -> Any:
@@ -62,6 +79,12 @@ def build(recipe: Recipe) -> Any:
         net.initialize(mx.init.Xavier())
     net.hybridize(static_alloc=True)
     return net
+
+
+def train_batches(recipe: Recipe, digits: Digits) -> Batches:
+    """The training digits, distorted and shuffled as the recipe says."""
+    augment = recipe.data.augment and recipe.data.augment.value()
+    return digits.train(recipe.data.batch_size, augment, recipe.seed)
 
 
 def load_for(data: Data) -> Digits:

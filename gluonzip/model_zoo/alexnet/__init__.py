@@ -1,0 +1,1 @@
+"""AlexNet in small on handwritten digits."""

@@ -17,7 +17,7 @@ class AlexNetSmall(nn.HybridBlock):
     """
 
     def __init__(
-        self, classes: int = 10, width: float = 0.5, hidden: int = 512, **kwargs: Any
+        self, classes: int = 10, width: float = 0.25, hidden: int = 512, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         channels = [int(width * n) for n in (64, 192, 384, 256, 256)]

@@ -1,0 +1,1 @@
+"""Small residual networks on handwritten digits."""
