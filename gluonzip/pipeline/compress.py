@@ -135,7 +135,7 @@ class _Run:
             dense_accuracy=self.stages[0].accuracy,
             engine_accuracy=None if scores is None else _share_right(scores[1], scores[2]),
             stages=tuple(self.stages),
-            layers=measure.layer_facts(net, info, self.job.records),
+            layers=measure.layer_facts(net, graph, info, self.job.records),
             archive=measure.archive_bytes(info),
             latency=measure.latencies(_prepared(self.dense), engine, self.sample),
             agreement=None if scores is None else measure.agreement(scores[0], scores[1]),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from gluonzip.archive import ArchiveInfo
+from gluonzip.graph import Graph
 from gluonzip.report.facts import (
     Agreement,
     ArchiveBytes,
@@ -23,24 +24,26 @@ Records = Mapping[str, Mapping[str, Any]]
 
 
 # ---------------------------------------------------------------- layers
-def layer_facts(net: Any, info: ArchiveInfo, records: Records) -> tuple[LayerFacts, ...]:
+def layer_facts(
+    net: Any, graph: Graph, info: ArchiveInfo, records: Records
+) -> tuple[LayerFacts, ...]:
     """Every block of ``net`` with parameters of its own, in the order of the network.
 
-    ``net``: as compressed (masks and quantizers on it). A tensor of the archive counts for the
-    layer that its name begins with.
+    ``net``: as compressed (masks and quantizers on it); ``graph`` and ``info``: made from it. A
+    tensor of the archive counts for the layer it is named after or, where a pass made it, for the
+    layer of the node that reads it.
     """
     from gluonzip.gluon import layers, sparsity
     from gluonzip.gluon.structure import walk
 
     weighted, zeros = layers(net), sparsity(net)
+    blocks = {path or b.name: b for path, b in walk(net) if _own_parameters(b)}
+    owners = _owners(graph, blocks)
     facts, counted = [], set()
-    for path, block in walk(net):
+    for name, block in blocks.items():
         own = _own_parameters(block)
-        if not own:
-            continue
-        name = path or block.name
         layer = weighted.get(name)
-        sections = _sections_of(name, info)
+        sections = [s for s in info.sections if owners.get(s.name) == name]
         # Shared parameters count once, for the first layer that has them.
         parameters = sum(p.data().size for p in own.values() if p.name not in counted)
         counted.update(p.name for p in own.values())
@@ -75,8 +78,19 @@ def _own_parameters(block: Any) -> dict[str, Any]:
     return {k: p for k, p in block._reg_params.items() if k not in added}
 
 
-def _sections_of(name: str, info: ArchiveInfo) -> list[Any]:
-    return [s for s in info.sections if s.name.startswith(f"{name}.")]
+def _owners(graph: Graph, layers: Collection[str]) -> dict[str, str]:
+    """Constant -> name of the layer that it belongs to."""
+    owners = {}
+    for constant in graph.constants:
+        stem = constant.rpartition(".")[0]
+        if stem in layers:
+            owners[constant] = stem
+    for node in graph.nodes:
+        known = [owners[i] for i in node.present_inputs() if i in owners]
+        for name in node.present_inputs():
+            if name in graph.constants and name not in owners and known:
+                owners[name] = known[0]
+    return owners
 
 
 def _unweighted(name: str, block: Any, parameters: int, sections: list[Any]) -> LayerFacts:

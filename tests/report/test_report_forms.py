@@ -1,0 +1,125 @@
+"""Every form of a report says the same facts."""
+
+import json
+
+import pytest
+from matplotlib.image import imread
+
+from gluonzip.report import (
+    Agreement,
+    ArchiveBytes,
+    Histogram,
+    Latency,
+    LayerFacts,
+    Machine,
+    Report,
+    Section,
+    Stage,
+)
+
+
+def make(**changes):
+    facts = {
+        "name": "tiny",
+        "machine": Machine("A CPU", 2, "avx2", 2, 1, {"numpy": "1.23.5"}),
+        "samples": 1000,
+        "dense_bytes": 8000,
+        "dense_accuracy": 0.985,
+        "engine_accuracy": 0.983,
+        "stages": (Stage("dense", 0.985, 8500, 1.25), Stage("prune", 0.984, 900, 2.0)),
+        "layers": (
+            LayerFacts("fc", "Dense", (10, 199), 2000, 0.9, 8, 8, 8000, 400, "gap 4-bit", True),
+            LayerFacts(
+                "out", "Dense", (1, 2), 2, 0.0, 32, 32, 8, 8, "raw", False, "not pruned: why | not"
+            ),
+        ),
+        "archive": ArchiveBytes(
+            500, 32, 60, 8, (Section("fc.weight", "int8", (10, 199), "gap 4-bit", 8, 0.9, 400),)
+        ),
+        "latency": (Latency(1, 0.2, 0.05, 150), Latency(64, 1.0, 2.0, 150)),
+        "agreement": Agreement(1000, 999, 0.25),
+        "histograms": (Histogram("fc", 0.5, (1, 2, 3), (0, 1, 1), 4),),
+        "seconds": 61.7,
+    }
+    return Report(**{**facts, **changes})
+
+
+def test_ratio_and_drop():
+    report = make()
+    assert report.ratio == 16
+    assert report.drop == pytest.approx(0.2)
+    assert make(dense_accuracy=None).drop is None
+
+
+@pytest.mark.parametrize("form", ["to_markdown", "to_text"])
+def test_tables_hold_every_fact(form):
+    text = getattr(make(), form)()
+    for fact in (
+        "98.50 %",
+        "98.30 %",
+        "-0.20 points",
+        "8,000",
+        "16.0x smaller",
+        "0.200 ms",
+        "4.0x faster",
+        "2.0x slower",
+        "999 of 1,000 samples (99.90 %)",
+        "A CPU, 2 cores",
+        "set OMP_NUM_THREADS",
+        "10x199",
+        "90.0 %",
+        "20.0x",
+        "not pruned: why",
+        "fc.weight",
+        "index (graph, names, checksums)",
+    ):
+        assert fact in " ".join(text.split()), fact
+
+
+def test_markdown_tables_are_well_formed():
+    tables = [block for block in make().to_markdown().split("\n\n") if block.startswith("|")]
+    assert len(tables) == 4
+    for table in tables:
+        columns = {line.replace("\\|", "").count("|") for line in table.splitlines()}
+        assert len(columns) == 1
+
+
+def test_json_keeps_every_fact():
+    report = make()
+    facts = json.loads(report.to_json())
+    assert facts["ratio"] == 16
+    assert facts["layers"][0]["name"] == "fc"
+    assert facts["archive"]["total"] == 500
+    assert facts["agreement"] == {"samples": 1000, "same_answer": 999, "largest_difference": 0.25}
+    assert facts["histograms"][0]["before"] == [1, 2, 3]
+
+
+def test_without_validation_data():
+    report = make(
+        samples=0,
+        dense_accuracy=None,
+        engine_accuracy=None,
+        agreement=None,
+        stages=(Stage("dense", None, 8500, 1.0), Stage("quantize", None, 900, 1.0)),
+    )
+    assert "| accuracy on 0 samples | - | - |  |" in report.to_markdown()
+    assert json.loads(report.to_json())["drop"] is None
+
+
+def test_save_writes_text_and_pictures(tmp_path):
+    written = make().save(tmp_path / "new" / "folder")
+    assert [path.name for path in written] == [
+        "report.md",
+        "report.json",
+        "stages.png",
+        "weights.png",
+    ]
+    for path in written[2:]:
+        picture = imread(path)
+        assert picture.shape[0] > 200
+        assert picture[..., :3].std() > 0.02, "an empty picture"
+
+
+def test_pictures_without_accuracy_or_histograms(tmp_path):
+    report = make(histograms=(), stages=(Stage("dense", None, 8500, 1.0),))
+    assert all(path.stat().st_size > 0 for path in report.save(tmp_path))
