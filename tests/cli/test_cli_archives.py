@@ -11,7 +11,7 @@ def test_inspect_counts_every_byte(cli, dense_archive):
     done = cli("inspect", path)
     assert done.exit_code == 0
     assert f"{path.stat().st_size:,}" in done.stdout
-    assert "fc = dense(data, fc.weight, fc.bias)" in done.stdout
+    assert "y = dense(data, fc.weight, fc.bias)" in done.stdout
     parts = json.loads(cli("inspect", path, "--json").stdout)
     sections = sum(section["bytes"] for section in parts["sections"])
     assert parts["total"] == path.stat().st_size
@@ -47,7 +47,7 @@ def test_bench_tells_batches_threads_and_layers(cli, dense_archive):
     facts = json.loads(cli("bench", path, "--batch", 2, "--json").stdout)
     assert facts["timings"][0]["batch"] == 2
     assert facts["timings"][0]["milliseconds"] > 0
-    assert {row["name"] for row in facts["profile"]} == {"fc"}
+    assert "fc" in {row["name"] for row in facts["profile"]}
     assert facts["machine"]["cores"] >= 1
 
 

@@ -48,7 +48,7 @@ def no_training(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["lenett"], "did you mean 'lenet'?"),
+        (["lenett"], "did you mean 'lenet'"),
         (["lenet", "--set", "stages.1.rules.0.spasity=0.5"], "did you mean 'sparsity'?"),
         (["lenet", "--set", "stages.1.rules.0.layers=conv9"], "pattern 'conv9' matches nothing"),
         (["lenet", "--set", "stages.2.layers=dense*"], "pattern 'dense*' matches nothing"),
