@@ -1,24 +1,31 @@
 """Damages archives in many ways and checks what the two readers make of them.
 
-    python scripts/fuzz_archive.py --count 100000 [--seed 0] [FILE.glz ...]
+    python scripts/fuzz_archive.py --count 100000 [--seed 0] [--sanitize] [FILE.glz ...]
 
 Each damaged archive must give ArchiveError in the C++ and in the Python reader, with the same
 words, or, where only what nobody can check was damaged, the same graph from both. In half of them
 the checksums are made right again, so that the damage reaches the deeper checks.
-Without files the golden archives of the tests are used. Exit status 1 and the damaged file in
-``fuzz-failure.glz`` when a reader fails in any other way.
+With --sanitize the C++ reader is compiled with the address and undefined-behaviour sanitizers, and
+only that reader runs. Without files the golden archives of the tests are used.
+Exit status 1 when a reader fails in any other way; the two-reader run keeps the archive that did it
+as ``fuzz-failure.glz``.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import re
+import shlex
 import struct
+import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from gluonzip import _core, archive
@@ -26,6 +33,7 @@ from gluonzip.archive.index import unpack_index
 from gluonzip.archive.msgpack import pack
 from gluonzip.errors import ArchiveError
 
+ROOT = Path(__file__).resolve().parents[1]
 INTERESTING = [0, 1, 0x7F, 0x80, 0xFF, 0xC0, 0xC4, 0xCA, 0xCB, 0xCF, 0xD3, 0xDB, 0xDD, 0xDF]
 
 
@@ -155,17 +163,11 @@ def kind_of(message: str) -> str:
     return " ".join(w for w in message.split() if not any(c.isdigit() or c == "'" for c in w))[:70]
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    golden = Path(__file__).parent.parent / "tests" / "golden"
-    seeds = [path.read_bytes() for path in options.files or sorted(golden.glob("*.glz"))]
-    rng, tally, begin = random.Random(options.seed), Counter(), time.perf_counter()
-    for number in range(options.count):
-        data = mutate(rng.choice(seeds), rng)
+# ---------------------------------------------------------------- runs
+def compare_readers(mutants: Iterator[bytes]) -> int:
+    """Both readers on every mutant; the exit status."""
+    tally: Counter[str] = Counter()
+    for number, data in enumerate(mutants):
         try:
             tally[kind_of(verdict(data))] += 1
         except Exception as error:
@@ -174,9 +176,46 @@ def main() -> int:
             return 1
     for kind, count in tally.most_common():
         print(f"{count:8d}  {kind}")
-    seconds = time.perf_counter() - begin
-    print(f"{options.count} damaged archives, none read wrongly, {seconds:.0f} s")
     return 0
+
+
+def sanitize(mutants: Iterator[bytes]) -> int:
+    """The C++ reader under sanitizers on every mutant; the exit status."""
+    csrc = ROOT / "csrc"
+    sources = [csrc / "tests" / "read_archives.cc", csrc / "base" / "rans.cc"]
+    sources += [csrc / "base" / "crc32.cc", csrc / "engine" / "msgpack.cc"]
+    sources += sorted((csrc / "engine").glob("archive_*.cc"))
+    flags = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "read_archives"
+        compiler = shlex.split(os.environ.get("CXX", "g++"))
+        subprocess.run([*compiler, *flags, "-o", program, *sources], check=True)
+        with subprocess.Popen([program], stdin=subprocess.PIPE) as reader:
+            assert reader.stdin is not None
+            try:
+                for data in mutants:
+                    reader.stdin.write(struct.pack("<I", len(data)) + data)
+                reader.stdin.close()
+            except BrokenPipeError:
+                print("the reader stopped; its last words are above")
+        return 1 if reader.returncode else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--count", type=int, default=10_000, help="how many archives to damage")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sanitize", action="store_true", help="the C++ reader under sanitizers")
+    options = parser.parse_args()
+    golden = sorted((ROOT / "tests" / "golden").glob("*.glz"))
+    seeds = [path.read_bytes() for path in options.files or golden]
+    rng, begin = random.Random(options.seed), time.perf_counter()
+    mutants = (mutate(rng.choice(seeds), rng) for _ in range(options.count))
+    status = sanitize(mutants) if options.sanitize else compare_readers(mutants)
+    outcome = "a reader FAILED" if status else "none read wrongly"
+    print(f"{options.count} damaged archives, {outcome}, {time.perf_counter() - begin:.0f} s")
+    return status
 
 
 if __name__ == "__main__":

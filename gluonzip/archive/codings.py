@@ -85,8 +85,7 @@ def integer_plans(values: np.ndarray, unsigned_bits: int | None = None) -> Itera
     packed = _packed(values, width)
     yield packed
     if width <= rans.MAX_BITS and values.size:
-        # The order of two's complement: 0, 1, ... then the negative numbers.
-        histogram = np.bincount(values & (2**width - 1), minlength=2**width)
+        histogram = np.bincount(rans.patterns(values, width), minlength=2**width)
         if rans.entropy_bytes(histogram) < packed.bytes:
             yield rans_plan(histogram, width, lambda: values)
 

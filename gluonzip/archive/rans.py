@@ -71,10 +71,14 @@ def _step_bits(before: np.ndarray, after: np.ndarray) -> np.ndarray:
 _STEP_COST = _step_bits(np.arange(_LEVELS), np.arange(_LEVELS))
 
 
+def patterns(values: np.ndarray, bits: int) -> np.ndarray:
+    """The low ``bits`` bits of integers, as uint8: 0, 1, ... then the negative numbers."""
+    return values.astype(np.uint8) & np.uint8(2**bits - 1)
+
+
 def encode(symbols: np.ndarray, chosen: Plan) -> bytes:
     """``symbols`` (integers, whose low ``bits`` bits count) as a stream."""
-    mask = 2**chosen.bits - 1
-    return _core.rans_encode((symbols & mask).astype(np.uint8), chosen.bits, chosen.levels)
+    return _core.rans_encode(patterns(symbols, chosen.bits), chosen.bits, chosen.levels)
 
 
 def decode(data: bytes, count: int, bits: int, signed: bool) -> np.ndarray:
