@@ -42,9 +42,15 @@ def keep_at_least(score: np.ndarray, threshold: float) -> np.ndarray:
 
 def keep_largest(score: np.ndarray, sparsity: float) -> np.ndarray:
     """All but the round(sparsity * n) units of lowest score; of equals, the later ones stay."""
-    keep = np.ones(score.size, bool)
-    keep[np.argsort(score, axis=None, kind="stable")[: round(sparsity * score.size)]] = False
-    return keep.reshape(score.shape)
+    count = round(sparsity * score.size)
+    if count == 0:
+        return np.ones(score.shape, bool)
+    flat = score.ravel()
+    limit = np.partition(flat, count - 1)[count - 1]  # the largest score that goes
+    gone = flat < limit
+    ties = np.flatnonzero(flat == limit)
+    gone[ties[: count - np.count_nonzero(gone)]] = True
+    return ~gone.reshape(score.shape)
 
 
 def keep_n_of_m(weight: np.ndarray, pattern: NM) -> np.ndarray:

@@ -95,6 +95,14 @@ class Compressed(HybridBlock):
             mask = self._reg_params[mask].list_data()[0] if mask else None
             return self._transform(mx.nd, attribute, value, mask)
 
+    def __repr__(self) -> str:
+        added = ["mask"] if self._masks else []
+        if self._weight_quantization is not None:
+            added.append(f"{self._weight_quantization.bits}-bit weights")
+        if self._activation_quantization is not None:
+            added.append(f"{self._activation_quantization.bits}-bit input")
+        return f"{super().__repr__()} with {', '.join(added) or 'nothing'}"
+
     def _collect_params_with_prefix(self, prefix: str = "") -> dict[str, Parameter]:
         # Some layers rename their parameters here and know nothing of masks and scales.
         own, everything = {}, self._reg_params

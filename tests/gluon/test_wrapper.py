@@ -271,6 +271,12 @@ def test_references_outside_the_tree_see_the_compression():
     assert np.all(net(mx.nd.ones((1, 8))).asnumpy() == 0)
 
 
+def test_what_a_layer_prints():
+    net, _ = compressed("Dense")
+    assert "CompressedDense(8 -> 6, linear) with mask, 8-bit weights, 8-bit input" in repr(net)
+    assert "LSTM(8 -> 5, TNC) with mask, 8-bit weights\n" in repr(compressed("LSTM")[0])
+
+
 def test_cast_takes_masks_and_scales_along():
     net, x = build("Dense")
     prune(net, sparsity=0.5)
