@@ -32,7 +32,7 @@ def calibrate(
     count = 0
     for count, batch in enumerate(batches, start=1):
         _check_batch(graph, batch, count - 1)
-        _, kept = run(graph, batch, keep=tuple(points))
+        kept = run(graph, batch, keep=tuple(points))[1] if points else {}
         for name in points:
             ranges[name] = max(ranges[name], largest(kept[name], name, count - 1))
     if count == 0:
