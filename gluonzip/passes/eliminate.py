@@ -14,11 +14,15 @@ def eliminate_dead(graph: Graph) -> Graph:
 
 def eliminate(graph: Graph) -> Graph:
     """``graph`` without identities, without flatten in front of a dense that flattens, without dead
-    nodes; ``reshape`` to (0, -1) becomes ``flatten``. The names of the graph's outputs stay."""
+    nodes; ``reshape`` to (0, -1) becomes ``flatten`` and adaptive pooling to one cell global
+    pooling, which have integer forms. The names of the graph's outputs stay."""
     graph = graph.copy()
     for node in graph.nodes:
         if node.op == "reshape" and list(node.attrs["shape"]) == [0, -1]:
             node.op, node.attrs = "flatten", {}
+        elif node.op == "adaptive_avg_pool" and list(node.attrs["output"]) == [1, 1]:
+            scale = node.attrs.get("out_scale")
+            node.op, node.attrs = "global_avg_pool", {} if scale is None else {"out_scale": scale}
     for node in list(graph.nodes):
         if node.op == "identity":
             bypass(graph, node)

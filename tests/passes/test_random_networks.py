@@ -82,7 +82,8 @@ class Grower:
 
     def _slice(self, x):
         halves = [
-            self.b.node("slice_axis", [x], axis=1, begin=i, end=i + 2) for i in range(0, CHANNELS, 2)
+            self.b.node("slice_axis", [x], axis=1, begin=i, end=i + 2)
+            for i in range(0, CHANNELS, 2)
         ]
         return self.b.node("concat", halves[::-1])
 
