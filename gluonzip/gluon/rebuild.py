@@ -17,10 +17,10 @@ from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.rebuild_layers import KINDS, build_layer, layer_inputs, run_layer
 from gluonzip.gluon.rebuild_ops import Call
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter
+from gluonzip.graph import known_types
 from gluonzip.graph.ir import Constant, Graph, Node
 from gluonzip.graph.ops import OPS
 from gluonzip.graph.validate import validate
-from gluonzip.passes.prune.propagation import known_types
 
 
 class Holder(HybridBlock):
@@ -124,7 +124,7 @@ class GraphBlock(HybridBlock):
 
     def _plan(self, graph: Graph) -> list[Step]:
         types = known_types(graph)
-        dropout = graph.meta.get("dropout", {})
+        dropout, casts = graph.meta.get("dropout", {}), graph.meta.get("cast", {})
         steps: list[Step] = []
         layers: dict[tuple, Block] = {}
         for node in graph.nodes:
@@ -137,6 +137,8 @@ class GraphBlock(HybridBlock):
                 step.inputs = [node.inputs[0], *node.inputs[1 + len(own) :]]
             elif node.op == "identity" and node.outputs[0] in dropout:
                 a.dropout = float(dropout[node.outputs[0]])
+            elif node.op == "identity":
+                a.cast = node.outputs[0] in casts
             elif node.op == "opaque":
                 rebuild_ops.find_operator(mx.sym, a.operator)
             steps.append(step)

@@ -305,6 +305,8 @@ def identity(c: Call, x: Any) -> Any:
     rate = getattr(c.a, "dropout", None)
     if rate is not None:
         return c("Dropout", x, name="=", p=rate)
+    if getattr(c.a, "cast", False):
+        return c("Cast", x, name="=", dtype="float32")
     return c("identity", x, name="=")
 
 
@@ -403,7 +405,8 @@ def slice_axis(c: Call, x: Any) -> Any:
 def split(c: Call, x: Any) -> Any:
     a = c.a
     attrs = {"num_outputs": a.n_outputs, "axis": a.axis, "squeeze_axis": a.squeeze}
-    return list(c("SliceChannel", x, name="=", **attrs)) if a.n_outputs > 1 else x
+    y = c("SliceChannel", x, name="=", **attrs)
+    return list(y) if a.n_outputs > 1 else y
 
 
 @_rebuilds("pad")
@@ -434,8 +437,10 @@ for _op in ("mean", "sum", "max"):
 
 @_rebuilds("matmul")
 def matmul(c: Call, x: Any, y: Any) -> Any:
-    a, ranks = c.a, {len(c.shape(0)), len(c.shape(1))}
-    flags = {"transpose_a": a.transpose_a, "transpose_b": a.transpose_b}
+    flags = {"transpose_a": c.a.transpose_a, "transpose_b": c.a.transpose_b}
+    if None in c.shapes:  # behind an opaque operator: by far the commonest, and it checks the rank
+        return c("batch_dot", x, y, name="=", **flags)
+    ranks = {len(c.shape(0)), len(c.shape(1))}
     if ranks in ({2}, {3}) and c.shape(0)[:-2] == c.shape(1)[:-2]:
         return c("dot" if ranks == {2} else "batch_dot", x, y, name="=", **flags)
     if len(ranks) == 1 and c.shape(0)[:-2] == c.shape(1)[:-2]:

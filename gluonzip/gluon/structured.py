@@ -11,8 +11,8 @@ from gluonzip.errors import DataError
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.structure import Block
-from gluonzip.gluon.tracing import trace
-from gluonzip.passes.prune import Member, PruningRecord, select, shrink
+from gluonzip.gluon.tracing import trace_net
+from gluonzip.passes.prune import Member, PruningRecord, find_groups, select, shrink
 
 Shape = tuple[int, ...]
 
@@ -46,13 +46,19 @@ def prune_channels(
     raises.
     """
     shapes = [input_shape] if _is_shape(input_shape) else list(input_shape)
-    graph = trace(net, *shapes)
+    traced = trace_net(net, *shapes)
+    graph = traced.graph
+    groups = find_groups(
+        graph,
+        shapes={i.name: tuple(shape) for i, shape in zip(graph.inputs, shapes, strict=True)},
+        foreign={name: traced.shapes.get(entry) for name, entry in traced.entries.items()},
+    )
     if gradients is None and scorer == "taylor":
         gradients = _gradients(net)
     if gradients is not None:
         gradients = {name: _array(value) for name, value in gradients.items()}
     selection = select(
-        graph,
+        groups,
         ratio=ratio,
         scorer=scorer,
         scope=scope,
@@ -60,7 +66,6 @@ def prune_channels(
         minimum=minimum,
         skip=skip,
         gradients=gradients,
-        shapes={i.name: tuple(shape) for i, shape in zip(graph.inputs, shapes, strict=True)},
         seed=seed,
     )
     small, record = shrink(selection)

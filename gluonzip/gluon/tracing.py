@@ -50,7 +50,8 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
     networks become ``mul`` and ``fake_quantize`` nodes. An operator without a row in the op table
     becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the structure of what the network
     returns: an index into the outputs, or a list of such structures; ``graph.meta["dropout"]``
-    has the rates of the ``identity`` nodes that are dropout in training.
+    has the rates of the ``identity`` nodes that are dropout in training, ``"cast"`` those that
+    were casts to a floating type.
 
     Raises TraceError (not traceable: child, reason, remedy), ShapeError (shapes that the network
     does not accept), DataError (a parameter that is not initialized, or not finite).
@@ -216,7 +217,7 @@ class _Tracer:
         self.graph.constants[name] = Constant(data)
         return name
 
-    def note(self, kind: str, tensor: str, value: float) -> None:
+    def note(self, kind: str, tensor: str, value: Any) -> None:
         self.graph.meta.setdefault(kind, {})[tensor] = value
 
     def value(self, tensor: str) -> np.ndarray | None:

@@ -124,6 +124,11 @@ def test_split_equals_interpreter():
         np.testing.assert_array_equal(actual.asnumpy(), want)
 
 
+def test_split_into_one_squeezes():
+    graph = one_node("split", {"axis": 1, "squeeze": True}, array(2, 1, 3))
+    assert GraphBlock(graph)(mx.nd.ones((2, 1, 3))).shape == (2, 3)
+
+
 def test_every_operator_is_covered():
     elsewhere = {"split", "quantize", "dequantize", "opaque"}
     assert {case[0] for case in CASES} | elsewhere == set(OPS)

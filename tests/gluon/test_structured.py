@@ -182,13 +182,11 @@ def check_zoo(net, images):
         assert np.isfinite(one.asnumpy()).all()
     count = sum(int(np.prod(s)) for s in shapes(block).values())
     assert count == record.parameters[1] < record.parameters[0]
-    assert record.macs[1] < 0.75 * record.macs[0], record.to_text()
+    assert record.macs[1] < 0.8 * record.macs[0], record.to_text()
 
 
 QUICK = ("resnet18_v2", "mobilenetv2_0.25", "squeezenet1.1")
-FAMILY = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES
-]
+FAMILY = [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -214,10 +212,12 @@ GLUONCV = [
     "alexnet",
     "cifar_resnet20_v1",
     "cifar_resnet20_v2",
-    "cifar_resnext29_16x4d",
+    "cifar_resnext29_32x4d",
     "cifar_wideresnet16_10",
     "cifar_residualattentionnet56",
+    "darknet53",
     "densenet121",
+    "dla34",
     "googlenet",
     "hrnet_w18_small_v1_c",
     "inceptionv3",
@@ -232,11 +232,15 @@ GLUONCV = [
     "resnet18_v1b",
     "resnet50_v1d",
     "resnet50_v1s",
+    "resnet50_v1d_0.37",
+    "resnet50_v1e",
     "resnet18_v2",
     "resnext50_32x4d",
     "se_resnext50_32x4d",
     "se_resnet18_v1",
     "senet_154",
+    "shufflenet_v1",
+    "shufflenet_v2",
     "squeezenet1.0",
     "vgg11_bn",
     "xception",

@@ -101,7 +101,9 @@ def filled_like(node: MxNode) -> str:
 def cast(node: MxNode) -> str:
     # The graph computes in float32: casts between floating types disappear.
     require(node.attrs.text("dtype") in ("float16", "float32", "float64", "bfloat16"))
-    return node.emit("identity", node.x)
+    y = node.emit("identity", node.x)
+    node.emitter.note("cast", y, True)  # behind opaque operators there may be integers
+    return y
 
 
 _SCALAR = {

@@ -89,7 +89,7 @@ class Emitter(Protocol):
     def producer(self, tensor: str) -> Node | None:
         """The node that makes a tensor; None for constants and inputs."""
 
-    def note(self, kind: str, tensor: str, value: float) -> None:
+    def note(self, kind: str, tensor: str, value: Any) -> None:
         """A fact about a tensor that inference does not need, for ``graph.meta[kind][tensor]``."""
 
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gluonzip.graph.ir import Graph
+from gluonzip.graph.ir import Graph, TensorType
 from gluonzip.passes.prune import rules  # noqa: F401  (fills the table of rules)
 from gluonzip.passes.prune.channels import Ids
-from gluonzip.passes.prune.propagation import Axes, Propagation
+from gluonzip.passes.prune.propagation import Axes, Propagation, tensor_types
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Tensor -> shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +45,8 @@ class ChannelGroups:
 
     ``axes``: tensor -> axis -> class of each index (axes that are not there stay as they are).
     ``layers``: weighted node -> class of each output channel. ``unprunable``: weighted node ->
-    the reason why some or all of its output channels stay. ``shapes``: as given to ``find_groups``.
+    the reason why some or all of its output channels stay. ``shapes``, ``foreign``: as given to
+    ``find_groups``.
     """
 
     graph: Graph
@@ -50,15 +54,25 @@ class ChannelGroups:
     axes: dict[str, Axes]
     layers: dict[str, Ids]
     unprunable: dict[str, str]
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Shapes | None = None
+    foreign: Shapes | None = None
+
+    def types(self, graph: Graph | None = None) -> dict[str, TensorType]:
+        """Types of the tensors of the graph (or of another one with the same inputs and opaque
+        nodes) as far as they are known."""
+        return tensor_types(graph or self.graph, self.shapes, self.foreign)
 
 
-def find_groups(graph: Graph, shapes: Mapping[str, tuple[int, ...]] | None = None) -> ChannelGroups:
+def find_groups(
+    graph: Graph, shapes: Shapes | None = None, foreign: Shapes | None = None
+) -> ChannelGroups:
     """The channels of ``graph`` that can be removed, by groups.
 
-    ``shapes``: actual shapes of inputs, as in ``infer_types``. Raises what ``infer_types`` raises.
+    ``shapes``: actual shapes of inputs, as in ``infer_types``. ``foreign``: shapes of the outputs
+    of opaque nodes; without them, what lies behind such a node stays whole. Raises what
+    ``infer_types`` raises.
     """
-    state = Propagation(graph, shapes)
+    state = Propagation(graph, tensor_types(graph, shapes, foreign))
     channels = state.channels
     layers = {name: channels.roots(ids) for name, ids in state.producers.items()}
     slices = {name: channels.roots(ids) for name, ids in state.slices.items()}
@@ -73,6 +87,7 @@ def find_groups(graph: Graph, shapes: Mapping[str, tuple[int, ...]] | None = Non
         layers,
         _reasons(channels, layers),
         shapes,
+        foreign,
     )
 
 

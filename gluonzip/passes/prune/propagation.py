@@ -39,10 +39,10 @@ class Propagation:
     """Sends channel ids through ``graph``. ``producers``: node name -> ids of the output channels
     of its weight. ``slices``: (node, output) -> ids of a part cut out along the channels."""
 
-    def __init__(self, graph: Graph, shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
+    def __init__(self, graph: Graph, types: Mapping[str, TensorType]) -> None:
         self.graph = graph
         self.channels = Channels()
-        self.types = known_types(graph, shapes)
+        self.types = types
         self.axes: dict[str, Axes] = {i.name: {} for i in graph.inputs}
         self.producers: dict[str, Ids] = {}
         self.slices: dict[str, Ids] = {}
@@ -128,12 +128,22 @@ class Propagation:
         return axes.get(axis)
 
 
-def known_types(
-    graph: Graph, shapes: Mapping[str, tuple[int, ...]] | None = None
+def tensor_types(
+    graph: Graph,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    foreign: Mapping[str, tuple[int, ...]] | None = None,
 ) -> dict[str, TensorType]:
-    """As ``infer_types``, without the tensors behind opaque nodes."""
+    """As ``infer_types``, without the tensors behind opaque nodes.
+
+    ``foreign``: shapes of opaque nodes' outputs, as far as they are known.
+    """
     types = infer_types(Graph(graph.inputs, [], [], graph.constants, graph.name), shapes)
+    foreign = foreign or {}
     for node in graph.nodes:
+        if node.op == "opaque":
+            outputs = [name for name in node.outputs if foreign.get(name)]
+            types.update({name: TensorType(tuple(foreign[name])) for name in outputs})
+            continue
         if all(name in types for name in node.present_inputs()):
             try:
                 types.update(zip(node.outputs, node_types(node, types), strict=True))

@@ -46,7 +46,8 @@ def select(
     ``ratio``, in [0, 1): the share of channels to remove, from every group (``scope="local"``) or
     of all channels together, compared across layers (``"global"``). What is left of a layer is
     rounded to the nearest multiple of ``round_to`` (1: no rounding), and is at least that and
-    ``minimum``; layers no wider than that stay whole. ``skip``: patterns of layer names that stay
+    ``minimum``; layers no wider than that stay whole. Where the graph cuts a layer's channels into
+    parts, that is true of each part. ``skip``: patterns of layer names that stay
     whole, with everything that would go with them. ``gradients``: parameter name -> gradient,
     for the taylor scorer. ``shapes``: of the graph's inputs, as in ``infer_types``.
 
@@ -73,6 +74,8 @@ def select(
         removed += order[: len(group) - keep]
         if keep == len(group) and goal < len(group):
             reason = f"too narrow for round_to={round_to}, minimum={minimum}"
+            if len(group) == 1:
+                reason = "all its channels go together: none can leave alone"
             untouched.update({layer: reason for layer in group.layers if layer not in untouched})
     return Selection(found, np.array(sorted(removed), np.int64), untouched)
 
@@ -136,13 +139,16 @@ def _global(groups: Sequence[Group], scores: Mapping[int, float], ratio: float) 
 def kept_classes(group: Group, goal: float, round_to: int, minimum: int) -> int:
     """How many of the group's classes stay: the number nearest to ``goal`` that suits every layer.
 
-    In each layer (and part), what stays is a multiple of ``round_to`` and at least ``minimum``.
+    In each layer (and part), what stays is a multiple of ``round_to`` and at least ``minimum``. If
+    the channels that go together are so many that there is no smaller multiple, what stays is
+    merely at least both.
     """
-    step = lcm(*(round_to // gcd(round_to, width) for width in group.widths.values()))
-    least = max(ceil(minimum / width) for width in group.widths.values())
+    widths = group.widths.values()
+    step = lcm(*(round_to // gcd(round_to, width) for width in widths))
+    least = max(ceil(minimum / width) for width in widths)
+    if step >= len(group):
+        step, least = 1, max(ceil(max(minimum, round_to) / width) for width in widths)
     if goal >= len(group):
         return len(group)
-    keep = step * max(1, int(goal / step + 0.5))
-    while keep < least:
-        keep += step
+    keep = max(step * int(goal / step + 0.5), step * ceil(least / step), step)
     return min(keep, len(group))

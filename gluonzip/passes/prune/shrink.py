@@ -11,7 +11,6 @@ from gluonzip.graph.ir import Constant, Graph, Node, replace_node
 from gluonzip.graph.ops import OPS
 from gluonzip.graph.validate import validate
 from gluonzip.passes.prune.groups import ChannelGroups
-from gluonzip.passes.prune.propagation import known_types
 from gluonzip.passes.prune.rules.weighted import whole_groups
 from gluonzip.passes.prune.select import Selection
 from gluonzip.passes.prune.summary import PruningRecord, summarize
@@ -42,7 +41,7 @@ class _Cut:
     def __init__(self, found: ChannelGroups, removed: np.ndarray) -> None:
         self.found = found
         self.removed = removed
-        self.types = known_types(found.graph, found.shapes)
+        self.types = found.types()
 
     def stays(self, tensor: str, axis: int) -> np.ndarray | None:
         """Mask over the indices of an axis; None when all of them stay."""

@@ -10,7 +10,6 @@ import numpy as np
 
 from gluonzip.graph.ir import Graph, Node, TensorType
 from gluonzip.graph.ops import OPS
-from gluonzip.passes.prune.propagation import known_types
 
 if TYPE_CHECKING:
     from gluonzip.passes.prune.select import Selection
@@ -95,7 +94,7 @@ def summarize(
         name: np.flatnonzero(np.isin(classes, selection.removed))
         for name, classes in found.layers.items()
     }
-    before, after = _sizes(found.graph, found.shapes), _sizes(graph, found.shapes)
+    before, after = _sizes(found.graph, found.types()), _sizes(graph, found.types(graph))
     layers = []
     for node in found.graph.nodes:
         if node.name not in before or node.name not in after:
@@ -111,11 +110,8 @@ def summarize(
     return PruningRecord(layers, removed, kept, dict(selection.untouched))
 
 
-def _sizes(
-    graph: Graph, shapes: Mapping[str, tuple[int, ...]] | None
-) -> dict[str, tuple[int, int | None]]:
+def _sizes(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, tuple[int, int | None]]:
     """Node -> (parameters that it is the first to read, multiply-accumulates), where not both 0."""
-    types = known_types(graph, shapes)
     counted: set[str] = set()
     sizes = {}
     for node in graph.nodes:

@@ -6,12 +6,12 @@ import pytest
 
 from gluonzip.errors import ConfigError, PatternError
 from gluonzip.passes.prune import find_groups, score, select, shrink
-from gluonzip.passes.prune.propagation import known_types
+from gluonzip.passes.prune.propagation import tensor_types
 
 
 def widths(graph):
     """Output channels of every convolution and dense layer."""
-    types = known_types(graph)
+    types = tensor_types(graph)
     return {n.name: types[n.inputs[1]].shape[0] for n in graph.nodes if n.op in ("conv2d", "dense")}
 
 
@@ -59,8 +59,12 @@ def test_no_layer_is_pruned_to_nothing(build, ratio, scope):
     assert found["out"] == 5
 
 
+# Parts of 2, 12, 2 and 16 channels, and 8 classes of 3, have no multiples of 8 to choose from.
+UNEVEN = (nets.split_halves, nets.shuffle, nets.shuffle_with_lengths)
+
+
 @pytest.mark.parametrize(
-    "build", [f for f in nets.TOPOLOGIES if f is not nets.split_halves], ids=lambda f: f.__name__
+    "build", [f for f in nets.TOPOLOGIES if f not in UNEVEN], ids=lambda f: f.__name__
 )
 def test_layers_of_eights_stay_layers_of_eights(build):
     before = widths(build())
@@ -118,6 +122,12 @@ def test_rounding_counts_channels_not_classes():
     found, _ = pruned(nets.many_groups, ratio=0.45, round_to=8)
     # 16 classes of 2 and 4 channels; 9 would stay; both widths divide by 8 at 8 classes
     assert (found["a"], found["grouped"]) == (16, 32)
+
+
+def test_without_a_smaller_multiple_what_stays_is_wide_enough():
+    # 8 classes of 3: only all of them would be a multiple of 8.
+    found, _ = pruned(nets.shuffle, ratio=0.3)
+    assert found["a"] == 18
 
 
 def test_shuffle_couples_rows_of_groups():
