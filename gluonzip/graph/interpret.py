@@ -23,12 +23,15 @@ def interpret(graph: Graph, inputs: Arrays, keep: Collection[str] = ()):
     ``keep``, names of tensors, returns (outputs, {name: array}). int8 tensors come as
     codes. Raises UnsupportedError for an opaque node.
     """
+    keep = frozenset(keep)
     values = {name: Value(array) for name, array in bind(graph, inputs).items()}
     values.update({name: Value.of(c) for name, c in graph.constants.items()})
     readers = _read_counts(graph)
     kept = {name: values[name].data for name in keep if name in values}
     for node in graph.nodes:
-        for name, value in zip(node.outputs, run_node(node, values), strict=True):
+        with np.errstate(all="ignore"):  # infinities and NaN are values, as in any engine
+            results = run_node(node, values)
+        for name, value in zip(node.outputs, results, strict=True):
             values[name] = value
             if name in keep:
                 kept[name] = value.data

@@ -24,7 +24,7 @@ def _windows(a, x: np.ndarray, fill: float):
 
 @on_codes("max_pool")
 def max_pool(a, x):
-    lowest = np.finfo(x.dtype).min if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    lowest = np.finfo(x.dtype).min if x.dtype.kind == "f" else -127
     views = _windows(a, x, lowest)
     out = next(views).copy()
     for view in views:
@@ -44,7 +44,8 @@ def _divisors(a, shape) -> np.ndarray:
     oh, ow = shapes.pool(a, shape)[2:]
     rows = _counts(oh, shape[2], kh, sh, top, bottom, a.count_pad)
     columns = _counts(ow, shape[3], kw, sw, left, right, a.count_pad)
-    return np.outer(rows, columns).astype(np.float32)
+    # A window that lies past the end altogether is empty: its average is 0, as in MXNet.
+    return np.outer(np.maximum(rows, 1), np.maximum(columns, 1)).astype(np.float32)
 
 
 def _integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value:
