@@ -7,6 +7,9 @@
 namespace glz {
 namespace {
 
+constexpr size_t kMaxRank = 32;
+constexpr int64_t kMaxElements = int64_t{1} << 31;
+
 std::vector<int32_t> concatenated(std::vector<int32_t> a, const std::vector<int32_t>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
@@ -26,6 +29,11 @@ void check_input(const ModelInput& expected, const Shape& shape) {
                                      "; the network needs (" + wanted + ")");
 }
 
+void check_size(const TensorType& type, const std::string& label) {
+  GLZ_CHECK(type.rank() <= kMaxRank && type.elements() <= kMaxElements, kShape,
+            label << ": an output of shape " << to_string(type.shape) << " is too large");
+}
+
 bool same_pixels(const View& a, const View& b) {
   return a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c;
 }
@@ -43,6 +51,7 @@ Planner::Planner(std::shared_ptr<const Network> network, int threads, std::vecto
 std::unique_ptr<Plan> Planner::build(const std::vector<Shape>& input_shapes) {
   plan_->input_shapes = input_shapes;
   infer_types(input_shapes);
+  find_uses();
   choose_homes();
   {
     std::vector<View> homes;
@@ -86,22 +95,39 @@ void Planner::infer_types(const std::vector<Shape>& input_shapes) {
     GLZ_CHECK(outputs.size() == node.outputs.size(), kGraph,
               node.op->label() << " has " << node.outputs.size() << " outputs, must have "
                                << outputs.size());
-    for (size_t i = 0; i < outputs.size(); ++i) types_[node.outputs[i]] = std::move(outputs[i]);
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      check_size(outputs[i], node.op->label());
+      types_[node.outputs[i]] = std::move(outputs[i]);
+    }
   }
 }
 
-// An image that only dense layers read needs no flattening: they read it as it is.
-bool Planner::accepts_flattened(int32_t id) const {
-  for (int32_t index : network_.tensors()[id].consumers) {
-    const NetworkNode& node = network_.nodes()[index];
-    const Traits traits = node.op->traits();
-    const auto uses = std::count(node.inputs.begin(), node.inputs.end(), id);
-    if (uses != 1 || node.inputs[0] != id) return false;
-    const bool passes = traits.elementwise ||
-                        (traits.reinterprets && types_[node.outputs[0]].shape == types_[id].shape);
-    if (passes ? !accepts_flattened(node.outputs[0]) : !traits.takes_flattened) return false;
+// Looks at each tensor's readers, the last node's first.
+void Planner::find_uses() {
+  uses_.resize(types_.size());
+  const auto look = [this](int32_t id) {
+    Uses& uses = uses_[id];
+    uses.accepts_flattened = true;
+    for (int32_t index : network_.tensors()[id].consumers) {
+      const NetworkNode& node = network_.nodes()[index];
+      const Traits traits = node.op->traits();
+      const Uses& behind = uses_[node.outputs[0]];
+      uses.reads_pads |= traits.reads_pads || (traits.reinterprets && behind.reads_pads);
+      const bool only_input =
+          node.inputs[0] == id && std::count(node.inputs.begin(), node.inputs.end(), id) == 1;
+      const bool same_shape = types_[node.outputs[0]].shape == types_[id].shape;
+      const bool passes = traits.elementwise || (traits.reinterprets && same_shape);
+      uses.accepts_flattened &=
+          only_input && (passes ? behind.accepts_flattened : traits.takes_flattened);
+    }
+  };
+  const auto& nodes = network_.nodes();
+  for (size_t i = nodes.size(); i-- > 0;) {
+    for (int32_t id : nodes[i].outputs) look(id);
   }
-  return true;
+  for (size_t id = 0; id < types_.size(); ++id) {
+    if (network_.tensors()[id].producer < 0) look(static_cast<int32_t>(id));
+  }
 }
 
 bool Planner::flattens(const NetworkNode& node) const {
@@ -123,7 +149,7 @@ void Planner::choose_homes() {
                               types_[node.outputs[0]].rank() == 2;
     const bool was_flattened = types_[node.inputs[0]].rank() == 2;
     if (!image_behind || !(was_flattened || flattens(node))) continue;
-    if (!accepts_flattened(node.outputs[0])) continue;
+    if (!uses_[node.outputs[0]].accepts_flattened) continue;
     const ElementType type = to.type;
     to = from;
     to.type = type;
@@ -201,19 +227,10 @@ void Planner::plan_node() {
     const View& home = tensors_[id].home;
     GLZ_CHECK(!tensors_[id].forms.empty(), kGraph, node().op->label() << " made no output");
     if (home.layout == Layout::kPixels && home.type == ElementType::kF32 &&
-        home.c % kChannelAlign != 0 && !node().op->traits().reinterprets && pads_are_read(id)) {
+        home.c % kChannelAlign != 0 && !node().op->traits().reinterprets && uses_[id].reads_pads) {
       add(make_clear_pads(tensors_[id].forms[0]));
     }
   }
-}
-
-bool Planner::pads_are_read(int32_t id) const {
-  const auto& consumers = network_.tensors()[id].consumers;
-  return std::any_of(consumers.begin(), consumers.end(), [this](int32_t index) {
-    const NetworkNode& node = network_.nodes()[index];
-    const Traits traits = node.op->traits();
-    return traits.reads_pads || (traits.reinterprets && pads_are_read(node.outputs[0]));
-  });
 }
 
 bool Planner::has_input(size_t i) const {

@@ -36,18 +36,22 @@ class Planner final : public OpPlan {
     int64_t parent_channel = 0;
   };
 
+  struct Uses {
+    bool accepts_flattened = false;  // only dense layers read it: they take the image as it is
+    bool reads_pads = false;
+  };
+
   const NetworkNode& node() const { return network_.nodes()[now_]; }
   bool given_out(int32_t tensor) const;
 
   void infer_types(const std::vector<Shape>& input_shapes);
+  void find_uses();
   void choose_homes();
-  bool accepts_flattened(int32_t tensor) const;
   bool flattens(const NetworkNode& node) const;
   void place_in_concats();
   bool can_place(int32_t tensor, const Tensor& concat, int64_t channel, bool last) const;
   void place_inputs();
   void plan_node();
-  bool pads_are_read(int32_t tensor) const;
   void give_out(int32_t tensor, int32_t index);
   int32_t direct_output(int32_t tensor) const;
 
@@ -61,6 +65,7 @@ class Planner final : public OpPlan {
   const std::vector<int32_t> given_out_;  // outputs, then taps
   std::unique_ptr<Plan> plan_;
   std::vector<TensorType> types_;
+  std::vector<Uses> uses_;
   std::vector<Tensor> tensors_;
   int32_t now_ = 0;  // the node being planned; their number while giving out
 };

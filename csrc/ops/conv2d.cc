@@ -15,9 +15,7 @@ class Conv2d final : public Op {
         window_(read_window(node)),
         groups_(node.integer("groups", 1)) {
     const Shape& w = weight_->shape;
-    GLZ_CHECK(w.size() == 4, kShape,
-              label_ << ": weight of shape " << to_string(w)
-                     << " must have four axes (O, I/groups, KH, KW)");
+    check_weight(*weight_, 4, "(O, I/groups, KH, KW)", label_);
     GLZ_CHECK(groups_ > 0 && w[0] % groups_ == 0, kShape,
               label_ << ": " << groups_ << " groups do not divide " << w[0] << " outputs");
     out_ = w[0];

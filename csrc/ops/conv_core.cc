@@ -115,24 +115,6 @@ class DepthwiseStep final : public Step {
 
 }  // namespace
 
-std::vector<float> real_values(const ModelTensor& weight) {
-  const int64_t count = product(weight.shape, 0, weight.shape.size());
-  if (weight.scale.empty()) {
-    const float* data = weight.data.as<float>();
-    return {data, data + count};
-  }
-  std::vector<float> values(count);
-  const int8_t* codes = weight.data.as<int8_t>();
-  const bool each = weight.scale.size() > 1;
-  const int64_t inner = each ? product(weight.shape, weight.axis + 1, weight.shape.size()) : count;
-  const int64_t channels = static_cast<int64_t>(weight.scale.size());
-  for (int64_t i = 0; i < count; ++i) {
-    values[i] =
-        static_cast<float>(codes[i]) * weight.scale[i / std::max<int64_t>(inner, 1) % channels];
-  }
-  return values;
-}
-
 Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
                     int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
                     const std::string& label) {

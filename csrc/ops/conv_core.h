@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../base/buffer.h"
+#include "constants.h"
 #include "epilogue.h"
 #include "op.h"
 
@@ -29,9 +30,6 @@ struct Filter {
 Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
                     int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
                     const std::string& label);
-
-// The weight's real values.
-std::vector<float> real_values(const ModelTensor& weight);
 
 // Fills a filter from a weight seen as [d0][d1][taps]: element (i, j, t) goes to place(i, j, t).
 template <typename Place>

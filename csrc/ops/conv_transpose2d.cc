@@ -42,9 +42,7 @@ class ConvTranspose2d final : public Op {
         output_pad_(read_sizes(node, "output_pad", 2, 0, {0, 0})),
         groups_(node.integer("groups", 1)) {
     const Shape& w = weight_->shape;
-    GLZ_CHECK(w.size() == 4, kShape,
-              label_ << ": weight of shape " << to_string(w)
-                     << " must have four axes (C, O/groups, KH, KW)");
+    check_weight(*weight_, 4, "(C, O/groups, KH, KW)", label_);
     GLZ_CHECK(groups_ > 0 && w[0] % groups_ == 0, kShape,
               label_ << ": " << groups_ << " groups do not divide " << w[0] << " inputs");
     in_ = w[0];

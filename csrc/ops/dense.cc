@@ -16,8 +16,7 @@ class Dense final : public Op {
         tail_(read_tail(node)),
         flatten_(node.flag("flatten", true)) {
     const Shape& w = weight_->shape;
-    GLZ_CHECK(w.size() == 2, kShape,
-              label_ << ": weight of shape " << to_string(w) << " must have two axes (O, I)");
+    check_weight(*weight_, 2, "(O, I)", label_);
     out_ = w[0];
     features_ = w[1];
     check_bias(bias_, out_, label_);

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "conv_core.h"
+#include "constants.h"
 #include "op_builders.h"
 #include "plain_op.h"
 
@@ -12,8 +12,7 @@ class Embedding final : public PlainOp {
  public:
   explicit Embedding(const Node& node) : PlainOp(node), weight_(node.need_constant(1, "weight")) {
     const Shape& w = weight_->shape;
-    GLZ_CHECK(w.size() == 2 && w[0] > 0, kShape,
-              label_ << ": weight of shape " << to_string(w) << " must have two axes (V, D)");
+    check_weight(*weight_, 2, "(V, D)", label_);
     rows_ = w[0];
     width_ = w[1];
   }

@@ -1,7 +1,5 @@
 #include "epilogue.h"
 
-#include <cmath>
-
 namespace glz {
 
 TensorType Tail::output(Shape shape) const {
@@ -28,9 +26,7 @@ Tail read_tail(const Node& node) {
   }
   if (node.has("out_scale")) {
     tail.quantizes = true;
-    tail.out_scale = static_cast<float>(node.number("out_scale"));
-    GLZ_CHECK(std::isfinite(tail.out_scale) && tail.out_scale > 0, kGraph,
-              node.label() << ": out_scale is " << tail.out_scale << ", must be positive");
+    tail.out_scale = node.scale("out_scale");
   }
   return tail;
 }

@@ -1,5 +1,7 @@
 #include "node.h"
 
+#include <cmath>
+
 namespace glz {
 
 const ModelTensor* Node::constant(size_t i) const {
@@ -15,6 +17,11 @@ const ModelTensor* Node::need_constant(size_t i, const char* what) const {
                     << (has_input(i) ? ", and '" + node_.inputs[i] +
                                            "' is computed; run gluonzip.passes.optimize first"
                                      : ", and the node has none"));
+  const bool numbers =
+      tensor->scale.empty() ? tensor->dtype == DType::kF32 : tensor->dtype == DType::kS8;
+  GLZ_CHECK(
+      numbers, kUnsupported,
+      label() << ": " << what << " '" << tensor->name << "' must be float32 or quantized int8");
   return tensor;
 }
 
@@ -61,6 +68,17 @@ double Node::number(const std::string& name) const {
 
 double Node::number(const std::string& name, double otherwise) const {
   return has(name) ? number(name) : otherwise;
+}
+
+float Node::scale(const std::string& name) const {
+  const float value = static_cast<float>(number(name));
+  GLZ_CHECK(std::isfinite(value) && value > 0 && std::isfinite(1.0f / value), kGraph,
+            label() << ": " << name << " is " << number(name) << ", must be positive");
+  return value;
+}
+
+float Node::scale(const std::string& name, float otherwise) const {
+  return has(name) ? scale(name) : otherwise;
 }
 
 std::string Node::text(const std::string& name, const std::string& otherwise) const {

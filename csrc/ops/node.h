@@ -22,7 +22,8 @@ class Node {
   bool has_input(size_t i) const { return i < inputs() && !node_.inputs[i].empty(); }
   // The constant that input i names; null if it is computed or absent.
   const ModelTensor* constant(size_t i) const;
-  // The same, but throws kUnsupported when there is none.
+  // The same, but throws kUnsupported when there is none, or it holds neither float32 nor
+  // quantized numbers.
   const ModelTensor* need_constant(size_t i, const char* what) const;
 
   bool has(const std::string& name) const { return node_.attrs.count(name) != 0; }
@@ -32,6 +33,9 @@ class Node {
   int64_t integer(const std::string& name, int64_t otherwise) const;
   double number(const std::string& name) const;
   double number(const std::string& name, double otherwise) const;
+  // A positive float32, as every scale is; throws kGraph otherwise. With `otherwise`: if absent.
+  float scale(const std::string& name) const;
+  float scale(const std::string& name, float otherwise) const;
   std::string text(const std::string& name, const std::string& otherwise) const;
   std::vector<int64_t> list(const std::string& name) const;
   std::vector<int64_t> list(const std::string& name, const std::vector<int64_t>& otherwise) const;

@@ -1,16 +1,12 @@
 // layer_norm, l2_normalize, prelu.
 #include <cmath>
 
+#include "constants.h"
 #include "op_builders.h"
 #include "plain_op.h"
 
 namespace glz {
 namespace {
-
-std::vector<float> values_of(const ModelTensor& tensor) {
-  const float* data = tensor.data.as<float>();
-  return {data, data + product(tensor.shape, 0, tensor.shape.size())};
-}
 
 class LayerNorm final : public PlainOp {
  public:
@@ -23,8 +19,8 @@ class LayerNorm final : public PlainOp {
 
   bool absorbs(size_t i) const override { return i > 0; }
   void prepare(const InputTypes&, const std::vector<View>&, const KernelTable&) override {
-    scale_ = values_of(*gamma_);
-    shift_ = values_of(*beta_);
+    scale_ = real_values(*gamma_);
+    shift_ = real_values(*beta_);
   }
 
   OutputTypes infer(const InputTypes& inputs) const override {
@@ -119,7 +115,7 @@ class PRelu final : public PlainOp {
 
   bool absorbs(size_t i) const override { return i == 1; }
   void prepare(const InputTypes&, const std::vector<View>&, const KernelTable&) override {
-    slopes_ = values_of(*slope_);
+    slopes_ = real_values(*slope_);
   }
 
   OutputTypes infer(const InputTypes& inputs) const override {

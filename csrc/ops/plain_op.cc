@@ -1,7 +1,5 @@
 #include "plain_op.h"
 
-#include <cmath>
-
 #include "convert.h"
 
 namespace glz {
@@ -30,12 +28,7 @@ class PlainStep final : public Step {
   const size_t output_;
 };
 
-PlainOp::PlainOp(const Node& node) : Op(node) {
-  if (!node.has("out_scale")) return;
-  out_scale_ = static_cast<float>(node.number("out_scale"));
-  GLZ_CHECK(std::isfinite(out_scale_) && out_scale_ > 0, kGraph,
-            label_ << ": out_scale is " << out_scale_ << ", must be positive");
-}
+PlainOp::PlainOp(const Node& node) : Op(node), out_scale_(node.scale("out_scale", 0.0f)) {}
 
 TensorType PlainOp::output_type(Shape shape) const {
   if (out_scale_ == 0.0f) return {std::move(shape), DType::kF32, 0.0f};

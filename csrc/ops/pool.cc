@@ -42,7 +42,7 @@ class Pool final : public Op {
       window_.ceil_mode = node.flag("ceil_mode", false);
       count_pad_ = node.flag("count_pad", true);
     }
-    if (node.has("out_scale")) out_scale_ = static_cast<float>(node.number("out_scale"));
+    out_scale_ = node.scale("out_scale", 0.0f);
   }
 
   OutputTypes infer(const InputTypes& inputs) const override {

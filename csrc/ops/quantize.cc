@@ -1,6 +1,7 @@
 // quantize, dequantize, and what simulates the two.
 #include <cmath>
 
+#include "constants.h"
 #include "convert.h"
 #include "op_builders.h"
 #include "plain_op.h"
@@ -16,10 +17,7 @@ Traits elementwise() {
 
 class Quantize final : public Op {
  public:
-  explicit Quantize(const Node& node) : Op(node), scale_(static_cast<float>(node.number("scale"))) {
-    GLZ_CHECK(std::isfinite(scale_) && scale_ > 0, kGraph,
-              label_ << ": scale is " << scale_ << ", must be positive");
-  }
+  explicit Quantize(const Node& node) : Op(node), scale_(node.scale("scale")) {}
   Traits traits() const override { return elementwise(); }
   OutputTypes infer(const InputTypes& inputs) const override {
     return {{inputs[0]->shape, DType::kS8, scale_}};
@@ -50,15 +48,15 @@ class Dequantize final : public Op {
 class FakeQuantize final : public PlainOp {
  public:
   explicit FakeQuantize(const Node& node)
-      : PlainOp(node),
-        scale_(node.need_constant(1, "scale")),
-        axis_(node.integer("axis", 0)),
-        limit_(static_cast<float>((1 << (node.integer("bits", 8) - 1)) - 1)) {}
+      : PlainOp(node), scale_(node.need_constant(1, "scale")), axis_(node.integer("axis", 0)) {
+    const int64_t bits = node.integer("bits", 8);
+    GLZ_CHECK(bits >= 2 && bits <= 8, kGraph, label_ << ": bits is " << bits << ", must be 2 to 8");
+    limit_ = static_cast<float>((1 << (bits - 1)) - 1);
+  }
 
   bool absorbs(size_t i) const override { return i == 1; }
   void prepare(const InputTypes&, const std::vector<View>&, const KernelTable&) override {
-    const float* data = scale_->data.as<float>();
-    scales_.assign(data, data + product(scale_->shape, 0, scale_->shape.size()));
+    scales_ = real_values(*scale_);
   }
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
@@ -85,7 +83,7 @@ class FakeQuantize final : public PlainOp {
  private:
   const ModelTensor* scale_;
   int64_t axis_;
-  float limit_;
+  float limit_ = 0.0f;
   std::vector<float> scales_;
 };
 

@@ -35,7 +35,8 @@ class Resize : public PlainOp {
 class Upsample final : public Resize {
  public:
   explicit Upsample(const Node& node) : Resize(node), factor_(node.integer("factor", 2)) {
-    GLZ_CHECK(factor_ > 0, kGraph, label_ << ": factor is " << factor_ << ", must be positive");
+    GLZ_CHECK(factor_ > 0 && factor_ < (int64_t{1} << 31), kGraph,
+              label_ << ": factor is " << factor_ << ", must be positive");
   }
 
  protected:

@@ -1,6 +1,7 @@
 // x * scale[c] + shift[c] and its activation; a batch norm that nothing took in is the same.
 #include <cmath>
 
+#include "constants.h"
 #include "convert.h"
 #include "epilogue.h"
 #include "op_builders.h"
@@ -53,17 +54,18 @@ class ScaleShift final : public Op {
   bool absorbs(size_t i) const override { return i > 0; }
 
   void prepare(const InputTypes&, const std::vector<View>&, const KernelTable&) override {
-    const auto values = [this](size_t i) { return constants_[i]->data.as<float>(); };
+    std::vector<std::vector<float>> values;
+    for (const ModelTensor* constant : constants_) values.push_back(real_values(*constant));
     const int64_t channels = constants_[0]->shape[0];
     scale_ = Buffer((round_up(channels, 64) + 64) * sizeof(float));
     shift_ = Buffer((round_up(channels, 64) + 64) * sizeof(float));
     std::memset(scale_.data(), 0, scale_.size());
     std::memset(shift_.data(), 0, shift_.size());
     for (int64_t c = 0; c < channels; ++c) {
-      float scale = values(0)[c], shift = values(1)[c];
+      float scale = values[0][c], shift = values[1][c];
       if (constants_.size() == 4) {
-        scale = scale / std::sqrt(values(3)[c] + static_cast<float>(eps_));
-        shift = static_cast<float>(shift - static_cast<double>(values(2)[c]) * scale);
+        scale = scale / std::sqrt(values[3][c] + static_cast<float>(eps_));
+        shift = static_cast<float>(shift - static_cast<double>(values[2][c]) * scale);
       }
       scale_.as<float>()[c] = scale;
       shift_.as<float>()[c] = shift;

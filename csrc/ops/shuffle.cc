@@ -139,7 +139,8 @@ class Pad final : public PlainOp {
         width_(node.list("width")),
         value_(static_cast<float>(node.number("value", 0.0))) {
     for (int64_t width : width_) {
-      GLZ_CHECK(width >= 0, kGraph, label_ << ": width " << width << " is negative");
+      GLZ_CHECK(width >= 0 && width < (int64_t{1} << 31), kGraph,
+                label_ << ": width is " << width << ", must not be negative");
     }
   }
 

@@ -75,7 +75,7 @@ class Unary final : public Op {
     parameters_.p = read(function_.p_name, function_.p_default);
     parameters_.q = read(function_.q_name, function_.q_default);
     on_codes_ = node.op() == "relu";
-    if (node.has("out_scale")) out_scale_ = static_cast<float>(node.number("out_scale"));
+    out_scale_ = node.scale("out_scale", 0.0f);
   }
 
   Traits traits() const override {
