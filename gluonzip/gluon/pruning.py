@@ -137,7 +137,8 @@ def _apply(chosen: Mapping[str, Layer], key: Key, mask: np.ndarray) -> None:
     set_mask(block, attribute, mask, _existing_mask(chosen, layer, parameter))
     # The raw values go too: a checkpoint of the weights alone is as sparse as the network.
     value = layer.data(attribute)
-    parameter.set_data(value * mx.nd.array(mask, ctx=value.context, dtype=value.dtype))
+    # (Adding 0 makes zeros of negative zeros.)
+    parameter.set_data(value * mx.nd.array(mask, ctx=value.context, dtype=value.dtype) + 0)
 
 
 def _existing_mask(chosen: Mapping[str, Layer], layer: Layer, weight: object) -> object:

@@ -228,7 +228,7 @@ def strip(net: Block) -> Block:
     blocks = compressed_blocks(net)
     # All values first: layers that share a weight must not see each other's baked values.
     values = [
-        (block._reg_params[a], block.effective_weight(a))
+        (block._reg_params[a], block.effective_weight(a) + 0)  # no negative zeros
         for block in blocks
         for a in block._weight_attributes()
     ]

@@ -1,7 +1,9 @@
 """Marks that gluonzip's own compositions leave on symbol nodes, and that the tracer reads back.
 
-A fake quantizer is several MXNet operators. Its first and last are tagged through ``AttrScope``;
-tags are part of the symbol's JSON, so an exported and re-imported network traces as well.
+A fake quantizer is several MXNet operators. Its first (x is its first input), its last, and the one
+that takes the scale (as its second input) are tagged through ``AttrScope``. From the last one, the
+path of first inputs leads to the first; from its second input, to the scale. Tags are part of the
+symbol's JSON, so an exported and re-imported network traces as well.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 from gluonzip.gluon._mxnet import mx
 
 KEY = "__glz__"
-BEGIN, END = "fake_quantize.begin", "fake_quantize.end"
+BEGIN, SCALE, END = "fake_quantize.begin", "fake_quantize.scale", "fake_quantize.end"
 
 
 def tag(role: str, **facts: Any) -> AbstractContextManager:

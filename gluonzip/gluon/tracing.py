@@ -285,10 +285,10 @@ class _Tracer:
         """The composition that ends here as one node: its tag says bits and axis."""
         x = self.tensors[self._quantized(node)]
         axis = node.tag.get("axis")
-        scale = self.scales[node.inputs[1]].astype(np.float32)
+        scale = self.scales[self._scale(node)].astype(np.float32)
         source = self.derived.get(x)
         if source is None:  # an activation: its scale is a parameter of the layer
-            variable = self.symbol.nodes[node.inputs[1][0]].name
+            variable = self.symbol.nodes[self._scale(node)[0]].name
             scale_name = self.structural.get(variable, variable)
             name = scale_name.removesuffix("_scale")
         else:
@@ -304,10 +304,17 @@ class _Tracer:
 
     def _quantized(self, end: SymbolNode) -> Entry:
         """What the fake quantizer that ends at ``end`` quantizes."""
-        node = end
-        while node.tag.get("role") != tags.BEGIN:
+        return self._follow(end, tags.BEGIN).inputs[0]
+
+    def _scale(self, end: SymbolNode) -> Entry:
+        """Its scale."""
+        return self._follow(self.symbol.nodes[end.inputs[1][0]], tags.SCALE).inputs[1]
+
+    def _follow(self, node: SymbolNode, role: str) -> SymbolNode:
+        """The node of that role on the path of first inputs from ``node``."""
+        while node.tag.get("role") != role:
             node = self.symbol.nodes[node.inputs[0][0]]
-        return node.inputs[0]
+        return node
 
     def _live(self) -> set[int]:
         """Nodes that will be converted: not the inside of fake quantizers, nor what computes their
@@ -328,7 +335,9 @@ class _Tracer:
     def _scales(self) -> dict[Entry, np.ndarray]:
         """Fake quantizers' scales, computed by MXNet itself: the very numbers of the simulation."""
         entries = list(
-            dict.fromkeys(n.inputs[1] for n in self.symbol.nodes if n.tag.get("role") == tags.END)
+            dict.fromkeys(
+                self._scale(n) for n in self.symbol.nodes if n.tag.get("role") == tags.END
+            )
         )
         return dict(zip(entries, self.symbol.evaluate(entries, self.values), strict=True))
 

@@ -6,7 +6,7 @@ import pytest
 from mxnet.gluon import nn
 
 from gluonzip.errors import ConfigError, DataError, PatternError
-from gluonzip.gluon import prune, sparsity
+from gluonzip.gluon import prune, sparsity, strip
 from gluonzip.spec import NM, Block
 
 
@@ -51,6 +51,15 @@ def test_sparsity_by_layer_is_exact(fraction):
         assert np.count_nonzero(new == 0) == round(fraction * new.size)
         if 0 < fraction < 1:
             assert np.abs(old[new == 0]).max() <= np.abs(new[new != 0]).min()
+
+
+def test_zeros_have_no_sign():
+    net = lenet()
+    prune(net, sparsity=1.0)
+    assert not np.signbit(weight(net, 0)).any()
+    net[2].weight.set_data(mx.nd.full((8, 6, 3, 3), -1))
+    strip(net)
+    assert not np.signbit(weight(net, 2)).any()
 
 
 def test_global_scope_ranks_all_layers_together():
