@@ -95,6 +95,11 @@ class Compressed(HybridBlock):
             mask = self._reg_params[mask].list_data()[0] if mask else None
             return self._transform(mx.nd, attribute, value, mask)
 
+    def __reduce_ex__(self, protocol: Any) -> tuple:
+        # The class is made at run time: pickles name the layer's own type.
+        _, _, *rest = super().__reduce_ex__(max(protocol, 2))
+        return (_blank, (self.plain_type,), *rest)
+
     def __repr__(self) -> str:
         added = ["mask"] if self._masks else []
         if self._weight_quantization is not None:
@@ -121,6 +126,12 @@ class Compressed(HybridBlock):
 def _compressed_type(plain: type) -> type:
     namespace = {"plain_type": plain, "__module__": plain.__module__}
     return type(f"Compressed{plain.__name__}", (Compressed, plain), namespace)
+
+
+def _blank(plain: type) -> Compressed:
+    """A compressed layer without state, for unpickling."""
+    compressed = _compressed_type(plain)
+    return compressed.__new__(compressed)
 
 
 def compress(layer: Layer) -> Compressed:

@@ -1,6 +1,7 @@
 """Compressed layers of every kind: what they compute, store, export and become again."""
 
 import copy
+import pickle
 
 import mxnet as mx
 import numpy as np
@@ -194,6 +195,14 @@ def test_a_hybridized_network_clones():
     twin[0].weight.set_data(twin[0].weight.data() * 2)
     assert np.abs(twin(x).asnumpy() - expected).max() > 0
     np.testing.assert_array_equal(net(x).asnumpy(), expected)
+
+
+@pytest.mark.parametrize("kind", ["Dense", "Conv2D", "LSTM", "custom"])
+def test_pickles(kind):
+    net, x = compressed(kind)
+    again = pickle.loads(pickle.dumps(net))
+    assert type(again[0]) is type(net[0])
+    np.testing.assert_array_equal(again(x).asnumpy(), net(x).asnumpy())
 
 
 def test_names_stay_and_a_dense_checkpoint_loads(tmp_path):
