@@ -25,16 +25,17 @@ template <bool kResidual, int R, int V>
 GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
                               int64_t channel) {
   const Epilogue& e = f.e;
-  const float *multiplier = e.multiplier + channel, *bias = e.bias + channel;
+  const float* multiplier = Kernel::kInteger ? e.multiplier + channel : nullptr;
+  const float* bias = e.bias + channel;
   const Simd::F lo = Simd::set(e.lo), hi = Simd::set(e.hi);
   const Simd::F factor = Simd::set(e.residual_multiplier), offset = Simd::set(f.minus_128_factors);
   const Simd::I lowest = Simd::lowest_code(e.lo);
   using Element = Kernel::Input;
   Element* out = static_cast<Element*>(e.output) + row * e.output_stride + channel;
-  const Element* residual =
-      static_cast<const Element*>(e.residual) + row * e.residual_stride + channel;
+  const Element* residual = static_cast<const Element*>(e.residual);
+  if constexpr (kResidual) residual += row * e.residual_stride + channel;
 #pragma GCC unroll 16
-  for (int r = 0; r < R; ++r, out += e.output_stride, residual += e.residual_stride) {
+  for (int r = 0; r < R; ++r) {
     Simd::F y[V];
 #pragma GCC unroll 4
     for (int v = 0; v < V; ++v) {
@@ -49,6 +50,8 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
       if constexpr (!Kernel::kInteger) Simd::store(out + v * kLanes, Simd::at_least(lo, y[v]));
     }
     if constexpr (Kernel::kInteger) Simd::store_codes(out, y, lowest);
+    out += e.output_stride;
+    if constexpr (kResidual) residual += e.residual_stride;
   }
 }
 

@@ -107,14 +107,14 @@ void run_slice(const Job& job, const Slice& slice, const Row* rows, int64_t begi
 }
 
 // Spreads the fetching of the `bytes` at `next` over the rows of a block and their words. Not if
-// that is a line or more for each word: such weights are used once and fetched as they are used.
+// that is more than two lines a word: such weights are used once and fetched as they are used.
 GLZ_INLINE void fetch_next(const Plan& plan, const char* next, int64_t bytes, int64_t rows,
                            Slice* slice) {
   const int64_t tiles = parts(rows, Kernel::kRows);
   const int64_t words =
       (slice->row_end - slice->row_begin) * plan.runs_w * (slice->word_end - slice->word_begin);
   const int64_t step = parts(bytes, tiles * words);
-  const bool worthwhile = next != nullptr && step < 64;
+  const bool worthwhile = next != nullptr && step <= 128;
   slice->next = worthwhile ? next : slice->weights;
   slice->next_row = worthwhile ? bytes / rows : 0;
   slice->next_word = worthwhile ? step : 0;
@@ -127,8 +127,8 @@ void run_panel(const Job& job, Slice slice, const char* after, const Row* rows, 
   const Plan& plan = job.plan;
   const int64_t word_bytes = parts(slice.channels, Simd::kLanes) * Kernel::kVecBytes;
   const int64_t row_words = plan.runs_w * plan.words;
-  const int64_t limit = most(64, cache_sizes().l2 / 2 / word_bytes);
-  const bool whole = end - begin <= 2 * Kernel::kRows || plan.depth() <= limit;
+  const int64_t limit = most(64, cache_sizes().l2 * 2 / 5 / word_bytes);
+  const bool whole = end - begin <= Kernel::kRows || plan.depth() <= limit;
   const int64_t row_parts = whole ? 1 : parts(plan.runs_h, most(1, limit / row_words));
   const int64_t word_parts = whole ? 1 : parts(row_words, limit);
   const int64_t slice_bytes = plan.depth() * word_bytes / row_parts / word_parts;

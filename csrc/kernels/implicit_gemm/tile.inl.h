@@ -48,6 +48,12 @@ GLZ_INLINE void accumulate_word(Kernel::Acc (&acc)[R][V], const char* const (&ta
   }
 }
 
+// Into the L2 cache: enough for a `next_word` of up to two lines.
+GLZ_INLINE void fetch_lines(const char* next) {
+  __builtin_prefetch(next, 0, 2);
+  __builtin_prefetch(next + 64, 0, 2);
+}
+
 // Tap (i, j) of rows that partly lie outside the image.
 __attribute__((noinline)) void locate_outside(const Job& job, const Row* rows, int64_t count,
                                               int64_t i, int64_t j, const char** taps) {
@@ -116,7 +122,7 @@ void compute_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row,
     for (int r = 0; r < R; ++r) taps[r] = rows[at + r].first_tap;
     if (job.offsets != nullptr && s.first && s.last) {
       for (int64_t k = 0; k < job.plan.depth(); ++k, w += kStep, next += s.next_word) {
-        __builtin_prefetch(next, 0, 2);
+        fetch_lines(next);
         accumulate_word<R, V>(acc, taps, job.offsets[k], w);
       }
     } else {
@@ -130,7 +136,7 @@ void compute_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row,
           const char* word = w;
           const int64_t end = offset + 4 * s.word_end;
           for (int64_t k = offset + 4 * s.word_begin; k < end; k += 4, word += kStep) {
-            __builtin_prefetch(next, 0, 2);
+            fetch_lines(next);
             next += s.next_word;
             accumulate_word<R, V>(acc, taps, k, word);
           }
