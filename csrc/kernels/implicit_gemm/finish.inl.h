@@ -8,8 +8,7 @@ struct Finish {
 
   explicit Finish(const Epilogue& epilogue) : e(epilogue) {
     constexpr ElementType kSame = Kernel::kInteger ? ElementType::kU8 : ElementType::kF32;
-    common = e.output_type == kSame && !e.leaky &&
-             (e.residual == nullptr || e.residual_type == kSame) &&
+    common = e.output_type == kSame && (e.residual == nullptr || e.residual_type == kSame) &&
              (Kernel::kInteger || (e.multiplier == nullptr && e.bias != nullptr));
     minus_128_factors = -128.0f * e.residual_multiplier;
     if (e.output_type != ElementType::kU8) return;
@@ -19,7 +18,7 @@ struct Finish {
   }
 };
 
-// An activation between layers: full vectors; output and residual of the input's type; no leaky.
+// An activation between layers: full vectors; output and residual of the input's type.
 // Rounding is monotonic, so that codes are raised to the lower bound when already packed.
 template <bool kResidual, int R, int V>
 GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
@@ -29,6 +28,7 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
   const float* bias = e.bias + channel;
   const Simd::F lo = Simd::set(e.lo), hi = Simd::set(e.hi);
   const Simd::F factor = Simd::set(e.residual_multiplier), offset = Simd::set(f.minus_128_factors);
+  const Simd::F slope = Simd::set(e.slope);
   const Simd::I lowest = Simd::lowest_code(e.lo);
   using Element = Kernel::Input;
   Element* out = static_cast<Element*>(e.output) + row * e.output_stride + channel;
@@ -46,8 +46,17 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
       if constexpr (kResidual) {
         y[v] = Simd::add(y[v], Simd::scaled(residual + v * kLanes, factor, offset));
       }
+    }
+    if (e.leaky) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) y[v] = Simd::leaky(y[v], slope);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
       y[v] = Simd::at_most(hi, y[v]);
-      if constexpr (!Kernel::kInteger) Simd::store(out + v * kLanes, Simd::at_least(lo, y[v]));
+      if constexpr (!Kernel::kInteger) {
+        Simd::store(out + v * Simd::kLanes, Simd::at_least(lo, y[v]));
+      }
     }
     if constexpr (Kernel::kInteger) Simd::store_codes(out, y, lowest);
     out += e.output_stride;
