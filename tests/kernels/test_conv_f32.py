@@ -46,7 +46,7 @@ def test_each_class_of_shapes_stays_within_the_bound(isa, name):
     check_sums(run(SHAPES[name], isa, x, weights, row_cut=2), SHAPES[name], x, weights)
 
 
-@pytest.mark.parametrize("out_channels", [5, 64, 70])
+@pytest.mark.parametrize("out_channels", [5, 16, 48, 64, 70])
 @pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("slope", [None, 0.25])
 def test_the_epilogue(isa, out_channels, with_residual, slope):
