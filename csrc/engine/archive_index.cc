@@ -334,6 +334,14 @@ Coding IndexReader::coding(const std::string& kind, DType dtype) {
     coding.entries = entries;
     return coding;
   }
+  if (kind == "fixed") {
+    if (dtype != DType::kF32) fail("coding 'fixed' is for f32");
+    const int64_t exponent = parameter("exponent", kMinExponent, kMaxExponent);
+    Coding coding = integer_coding(word("a coding"), 32);
+    coding.fixed = true;
+    coding.exponent = exponent;
+    return coding;
+  }
   if (kind == "rans" && floats) fail("coding 'rans' is for integers, the tensor holds floats");
   return integer_coding(kind, 8 * stored_item_bytes(dtype));
 }

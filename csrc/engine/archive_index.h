@@ -14,12 +14,15 @@ enum class Positions { kDense, kBitmap, kGap };
 enum class CodingKind { kRaw, kPacked, kRans };
 
 // How a stream of values is stored: little-endian, `bits` bits each, or entropy-coded in `length`
-// bytes. With entries > 0 these are indices into a codebook, whose floats come first.
+// bytes. With entries > 0 these are indices into a codebook, whose floats come first; if fixed,
+// integers that 2^exponent multiplies.
 struct Coding {
   CodingKind kind = CodingKind::kRaw;
   int64_t bits = 0;
   int64_t length = 0;
   int64_t entries = 0;
+  bool fixed = false;
+  int64_t exponent = 0;
   int64_t bytes(int64_t count, int64_t itemsize) const;
 };
 

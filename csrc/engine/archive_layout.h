@@ -17,6 +17,8 @@ constexpr int64_t kMaxNameBytes = 4096;
 constexpr int64_t kMaxGapBits = 16;
 constexpr int64_t kMaxStreamBytes = int64_t{1} << 33;
 constexpr int64_t kMaxEntries = 256;
+constexpr int64_t kMinExponent = -149;
+constexpr int64_t kMaxExponent = 96;
 constexpr int64_t kMaxTextBytes = int64_t{1} << 28;
 constexpr int64_t kMaxMetaBytes = int64_t{1} << 26;
 
@@ -77,7 +79,8 @@ constexpr const char* kArchiveWords[] = {"f32",
                                          "fake_quantize",
                                          "embedding",
                                          "upsample",
-                                         "conv_transpose2d"};
+                                         "conv_transpose2d",
+                                         "fixed"};
 constexpr int64_t kArchiveWordCount = sizeof(kArchiveWords) / sizeof(kArchiveWords[0]);
 
 }  // namespace glz

@@ -1,6 +1,7 @@
 #include "archive_sections.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "../base/check.h"
@@ -69,21 +70,38 @@ void decode_codebook(const Coding& coding, const uint8_t* data, int64_t count, T
             "an index is past the " << coding.entries << " entries of the codebook");
 }
 
+int32_t sign_extended(uint32_t value, int64_t bits) {
+  const int unused = static_cast<int>(32 - bits);
+  return static_cast<int32_t>(value << unused) >> unused;
+}
+
+// T: int32_t, the bits of a float (the index allows no other).
+template <typename T>
+void decode_fixed(const Coding& coding, const uint8_t* data, int64_t count, T* out) {
+  const double unit = std::ldexp(1.0, static_cast<int>(coding.exponent));
+  decode_integers(coding, data, coding.bytes(count, sizeof(T)), count,
+                  [=](int64_t i, uint32_t value) {
+                    const auto real = static_cast<float>(sign_extended(value, coding.bits) * unit);
+                    std::memcpy(&out[i], &real, sizeof(T));
+                  });
+}
+
 // T: an integer of the stored item's size.
 template <typename T>
 void decode_values(const Coding& coding, bool floats, const uint8_t* data, int64_t count, T* out) {
   const int64_t bytes = coding.bytes(count, sizeof(T));
   if (coding.entries > 0) {
     decode_codebook(coding, data, count, out);
+  } else if (coding.fixed) {
+    decode_fixed(coding, data, count, out);
   } else if (coding.kind == CodingKind::kRaw) {
     if (bytes > 0) std::memcpy(out, data, static_cast<size_t>(bytes));
   } else {
-    // Floats keep their high bits; integers are two's complement.
-    const int left = static_cast<int>(32 - coding.bits);
-    const int right =
-        32 - (floats ? 8 * static_cast<int>(sizeof(T)) : static_cast<int>(coding.bits));
+    // Floats keep their high bits, integers are two's complement.
+    const int64_t spare = floats ? 8 * static_cast<int64_t>(sizeof(T)) - coding.bits : 0;
     decode_integers(coding, data, bytes, count, [=](int64_t i, uint32_t value) {
-      out[i] = static_cast<T>(static_cast<int32_t>(value << left) >> right);
+      out[i] = floats ? static_cast<T>(value << spare)
+                      : static_cast<T>(sign_extended(value, coding.bits));
     });
   }
 }

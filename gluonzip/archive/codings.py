@@ -6,6 +6,7 @@ A coding is written in the index as a flat list of words and integers::
             | "packed" bits               the low bits of integers, the high bits of floats
             | "rans" bits length          entropy-coded integers: see rans.py
             | "codebook" entries coding   that many distinct floats, then indices into them
+            | "fixed" exponent coding     float32: integers times 2^exponent
 
 :func:`plans` lists what fits a stream, each with the bytes that it will take.
 """
@@ -22,6 +23,7 @@ from gluonzip.archive import rans
 from gluonzip.errors import ArchiveError
 
 MAX_ENTRIES = 256
+MIN_EXPONENT, MAX_EXPONENT = -149, 96  # of float32, times 31-bit integers
 SYMBOLS_PER_BYTE = 8192
 """How many entropy-coded symbols may be decoded to save a byte (about 10 microseconds)."""
 _CHUNK = 2**16
@@ -29,18 +31,20 @@ _CHUNK = 2**16
 
 @dataclass(frozen=True)
 class Coding:
-    """``kind`` is "raw", "packed" or "rans"; with ``entries`` it is that of a codebook's indices.
-
-    ``bits`` of packed and rans, ``length`` in bytes of rans.
+    """``kind`` is "raw", "packed" or "rans": with ``entries`` that of a codebook's indices, with
+    ``exponent`` that of fixed-point numbers. ``bits`` of packed and rans, ``length`` of rans.
     """
 
     kind: str
     bits: int = 0
     length: int = 0
     entries: int = 0
+    exponent: int | None = None
 
     def words(self) -> list[str | int]:
-        book = ["codebook", self.entries] if self.entries else []
+        book: list[str | int] = ["codebook", self.entries] if self.entries else []
+        if self.exponent is not None:
+            book = ["fixed", self.exponent]
         parameters = {"raw": [], "packed": [self.bits], "rans": [self.bits, self.length]}
         return [*book, self.kind, *parameters[self.kind]]
 
@@ -55,6 +59,8 @@ class Coding:
 
     def __str__(self) -> str:
         book = f"codebook of {self.entries}, " if self.entries else ""
+        if self.exponent is not None:
+            book = "fixed, "
         return book + {"raw": "raw", "packed": f"{self.bits}-bit", "rans": "rans"}[self.kind]
 
 
@@ -111,6 +117,8 @@ def _float_plans(values: np.ndarray) -> Iterator[Plan]:
     spare = _trailing_zeros(words, every)
     if 0 < spare < every:
         yield _packed(words >> spare, every - spare)
+    if values.dtype == np.float32:
+        yield from _fixed_plans(values)
     distinct = _distinct(words)
     if distinct is None or not distinct.size:
         return
@@ -125,6 +133,28 @@ def _codebook(distinct: np.ndarray, indices: Plan) -> Plan:
         return replace(coding, entries=distinct.size), distinct.tobytes() + data
 
     return Plan(3 + distinct.nbytes + indices.bytes, make)
+
+
+def _fixed_plans(values: np.ndarray) -> Iterator[Plan]:
+    """Floats that are small integers times a power of two."""
+    mantissas, exponents = np.frexp(values[values != 0].astype(np.float64))
+    integers = (mantissas * 2.0**24).astype(np.int64)  # exact: float32 has 24 bits
+    if not integers.size or not np.isfinite(values).all() or np.signbit(values[values == 0]).any():
+        return
+    lowest = integers & -integers
+    exponent = int((exponents - 24 + np.log2(lowest).astype(np.int64)).min())
+    if exponent > MAX_EXPONENT or int(exponents.max()) - exponent > 30:
+        return
+    for plan in integer_plans(np.ldexp(values.astype(np.float64), -exponent).astype(np.int64)):
+        yield _fixed(plan, exponent)
+
+
+def _fixed(integers: Plan, exponent: int) -> Plan:
+    def make() -> tuple[Coding, bytes]:
+        coding, data = integers.make()
+        return replace(coding, exponent=exponent), data
+
+    return Plan(integers.bytes + 2, make)
 
 
 def _trailing_zeros(words: np.ndarray, every: int) -> int:
@@ -151,6 +181,8 @@ def decode(coding: Coding, dtype: np.dtype, count: int, data: bytes) -> np.ndarr
     if coding.kind == "raw":
         return np.frombuffer(data, dtype, count).copy()
     integers = decode_integers(coding, count, data, signed=True)
+    if coding.exponent is not None:
+        return np.ldexp(integers.astype(np.float64), coding.exponent).astype(dtype)
     if dtype.kind == "i":
         return integers.astype(dtype)
     spare = 8 * dtype.itemsize - coding.bits

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gluonzip.archive import layout, rans
-from gluonzip.archive.codings import MAX_ENTRIES, RAW, Coding
+from gluonzip.archive.codings import MAX_ENTRIES, MAX_EXPONENT, MIN_EXPONENT, RAW, Coding
 from gluonzip.archive.encodings import Encoding
 from gluonzip.archive.layout import DTYPES, MAX_STREAM_BYTES, NAME_OF_DTYPE, WORDS
 from gluonzip.archive.msgpack import Cursor, pack
@@ -419,6 +419,11 @@ class _IndexReader(Cursor):
                 raise self.fail("coding 'codebook' is for floats, the tensor holds integers")
             entries = self._parameter("entries of a codebook", 1, MAX_ENTRIES)
             return replace(self._integer_coding(rans.MAX_BITS), entries=entries)
+        if kind == "fixed":
+            if dtype != DTYPES["f32"]:
+                raise self.fail("coding 'fixed' is for f32")
+            exponent = self._parameter("exponent", MIN_EXPONENT, MAX_EXPONENT)
+            return replace(self._integer_coding(32), exponent=exponent)
         if kind == "rans" and floats:
             raise self.fail("coding 'rans' is for integers, the tensor holds floats")
         return self._integer_coding(8 * dtype.itemsize, kind)

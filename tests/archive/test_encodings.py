@@ -101,6 +101,31 @@ def test_floats_with_spare_low_bits_are_packed(dtype, low_bits, bits):
 
 
 @pytest.mark.parametrize(
+    ("exponent", "largest", "chosen"),
+    [
+        (-10, 1000, "fixed, 11-bit"),
+        (-149, 1000, "fixed, 11-bit"),
+        (96, 1000, "fixed, 11-bit"),
+        (-3, 20, "fixed, rans"),
+    ],
+)
+def test_fixed_point_floats(exponent, largest, chosen):
+    integers = np.random.default_rng(0).integers(-largest, largest + 1, 700)
+    integers[:3] = [0, 1, -largest]
+    data = np.ldexp(integers.astype(np.float64), exponent).astype(np.float32)
+    encoding = assert_round_trip(data)
+    assert str(encoding) == chosen
+    assert encoding.values.exponent == exponent
+
+
+@pytest.mark.parametrize("odd", [-0.0, np.inf, 2.0**100, 2.0**-140])
+def test_floats_that_are_not_fixed_point(odd):
+    data = np.arange(700, dtype=np.float32) / 8
+    data[5] = odd
+    assert "fixed" not in str(assert_round_trip(data))
+
+
+@pytest.mark.parametrize(
     ("distinct", "chosen"),
     [(2, "codebook of 2, 1-bit"), (256, "codebook of 256, 8-bit"), (257, "raw")],
 )

@@ -374,6 +374,7 @@ def test_minus_128_is_no_code(forge, refused):
         (["gap", 2, 2, "packed", 2, "raw"], b"\x03\1\1", "the gaps place 1 values, the index"),
         (["gap", 1, 1, "packed", 4, "raw"], b"\x11\5", "padding bits at the end are not zero"),
         (["codebook", 1, "packed", 1], b"", "coding 'codebook' is for floats"),
+        (["fixed", 1, "packed", 1], b"", "coding 'fixed' is for f32"),
         (["rans", 9, 0], b"", "bits of a value is 9, must be from 1 to 8"),
         (["rans", 8], b"", "length of a stream is missing"),
         (["rans", 8, 2**33 + 1], b"", "length of a stream is 8589934593, must be from 0 to"),
@@ -392,6 +393,9 @@ def test_section(encoding, section, message, forge, refused):
         (["packed", 33], b"", "bits of a value is 33, must be from 1 to 32"),
         (["codebook", 0, "packed", 1], b"", "entries of a codebook is 0, must be from 1 to 256"),
         (["codebook", 257, "packed", 1], b"", "entries of a codebook is 257, must be from 1"),
+        (["fixed", 97, "packed", 1], b"", "exponent is 97, must be from -149 to 96"),
+        (["fixed", 0, "packed", 33], b"", "bits of a value is 33, must be from 1 to 32"),
+        (["fixed", 0, "raw"], b"", "coding 'raw' is not known to format version 1 here"),
         (["codebook", 1, "raw"], b"", "coding 'raw' is not known to format version 1 here"),
         (["codebook", 1, "codebook", 1], b"", "coding 'codebook' is not known to format version"),
         (["codebook", 1, "packed", 9], b"", "bits of a value is 9, must be from 1 to 8"),
@@ -439,6 +443,15 @@ def test_entropy_coded_values_of_an_empty_tensor(forge, read_both, refused):
     assert read_both(forge.bytes()).constants["w"].data.size == 0
     forge.tensor([0], "s8", TABLE + STATE, "rans", 1, 8)
     assert "the coded values do not end where they should" in refused(forge.bytes())
+
+
+def test_fixed_point_reads_alike(forge, read_both):
+    """Integers that float32 rounds, at both ends of its range."""
+    integers = np.array([2**31 - 1, -(2**31), 2**24 + 1, -3], "<i4")
+    for exponent in (96, -149, -140, 0):
+        forge.tensor([4], "f32", integers.tobytes(), "fixed", exponent, "packed", 32)
+        data = read_both(forge.bytes()).constants["w"].data
+        assert np.array_equal(data, np.ldexp(integers.astype(float), exponent).astype("f4"))
 
 
 def test_decompression_bomb(forge, refused):

@@ -74,6 +74,12 @@ def graphs() -> dict[str, Graph]:
             lanes=Constant(pattern((200, 200), 5, 1).astype(np.int32) | 1),
         ),
     }
+    built["fixed_point"] = network(
+        "fp",
+        codes((4, 6), 31, bits=6),
+        packed=Constant((pattern((50,), 900, 1) / 1024).astype(np.float32)),
+        coded=Constant((pattern((900,), 9, 1) * 4.0).astype(np.float32)),
+    )
     built["sparse"].meta = {"recipe": {"prune": 0.9}, "note": "é"}
     return built
 
