@@ -14,9 +14,18 @@ import numpy as np
 from gluonzip.errors import ConfigError
 from gluonzip.gluon import rebuild_ops
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.rebuild_layers import KINDS, build_layer, layer_inputs, run_layer
+from gluonzip.gluon.layers import Layer
+from gluonzip.gluon.rebuild_layers import (
+    KINDS,
+    build_layer,
+    layer_inputs,
+    masked_weights,
+    run_layer,
+    unmasked,
+)
 from gluonzip.gluon.rebuild_ops import Call
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter
+from gluonzip.gluon.wrapper import compress, set_mask
 from gluonzip.graph import known_types
 from gluonzip.graph.ir import Constant, Graph, Node
 from gluonzip.graph.ops import OPS
@@ -69,7 +78,8 @@ class GraphBlock(HybridBlock):
     Convolutions, dense layers, embeddings and normalizations are Gluon's own layers, at the paths
     of their nodes (node ``features.0`` is child ``0`` of child ``features``); every other node runs
     as MXNet operators, an opaque one under its own name. ``save_parameters`` uses the names of the
-    graph's constants. Constants that several nodes share are one parameter. Tracing the block gives
+    graph's constants. Constants that several nodes share are one parameter. A weight times a mask
+    (of :func:`gluonzip.gluon.prune`) is a pruned layer again. Tracing the block gives
     back an equal graph.
 
     Parameters of layers train; running means and all other constants (masks, anchors, scales) have
@@ -127,13 +137,18 @@ class GraphBlock(HybridBlock):
         dropout, casts = graph.meta.get("dropout", {}), graph.meta.get("cast", {})
         steps: list[Step] = []
         layers: dict[tuple, Block] = {}
-        for node in graph.nodes:
+        masked = masked_weights(graph)
+        left = _read_by_others(graph, masked)
+        for original in graph.nodes:
+            node, mask = unmasked(original, masked)
             own = layer_inputs(node, graph.constants)
+            if own is None:
+                node, mask = original, ""
             shapes = [types[n].shape if n in types else None for n in node.inputs]
             a = OPS[node.op].fill(node.attrs, len(node.outputs))
             step = Step(node.op, node.name, list(node.inputs), list(node.outputs), a, shapes)
             if own is not None:
-                step.layer = self._layer(node, own, graph, layers)
+                step.layer = self._layer(node, own, mask, graph, layers)
                 step.inputs = [node.inputs[0], *node.inputs[1 + len(own) :]]
             elif node.op == "identity" and node.outputs[0] in dropout:
                 a.dropout = float(dropout[node.outputs[0]])
@@ -141,7 +156,8 @@ class GraphBlock(HybridBlock):
                 a.cast = node.outputs[0] in casts
             elif node.op == "opaque":
                 rebuild_ops.find_operator(mx.sym, a.operator)
-            steps.append(step)
+            if node.outputs[0] not in masked or node.outputs[0] in left:
+                steps.append(step)
         read = [name for step in steps for name in step.inputs] + self._results
         for name in dict.fromkeys(read):
             if name in self._constants:
@@ -149,15 +165,20 @@ class GraphBlock(HybridBlock):
         _forget_early(steps, keep=set(self._results))
         return steps
 
-    def _layer(self, node: Node, own: list[str], graph: Graph, layers: dict[tuple, Block]) -> Block:
+    def _layer(
+        self, node: Node, own: list[str], mask: str, graph: Graph, layers: dict[tuple, Block]
+    ) -> Block:
         """The layer of a node; nodes with the same constants and attributes share one."""
-        key = (node.op, tuple(own), repr(sorted(node.attrs.items())))
+        key = (node.op, tuple(own), mask, repr(sorted(node.attrs.items())))
         if key not in layers:
             prefix = f"{self.prefix}{node.name.replace('.', '_')}_"
             layer = build_layer(node, own, graph.constants, prefix)
             for attribute, name in zip(KINDS[node.op].attributes, own, strict=True):
                 if name:
                     _adopt(layer, attribute, self._constants[name])
+            if mask:
+                block = compress(Layer(node.name, layer, {"weight": layer.weight}))
+                set_mask(block, "weight", graph.constants[mask].data, self._constants[mask])
             layers[key] = layer
             self._place(node.name, layer)
         return layers[key]
@@ -251,14 +272,25 @@ def _trained(graph: Graph) -> set[str]:
     """Constants that training changes: the parameters of layers, but not running statistics."""
     trained: set[str] = set()
     frozen: set[str] = set()
+    masked = masked_weights(graph)
     for node in graph.nodes:
-        own = layer_inputs(node, graph.constants)
+        own = layer_inputs(unmasked(node, masked)[0], graph.constants)
         if own is None:
             continue
         kind = KINDS[node.op]
         for attribute, name in zip(kind.attributes, own, strict=True):
             (frozen if attribute in kind.frozen else trained).add(name)
     return trained - frozen - {""}
+
+
+def _read_by_others(graph: Graph, masked: Mapping[str, tuple[str, str]]) -> set[str]:
+    """Tensors that something reads that is not a layer (which masks its weight by itself)."""
+    read = set(graph.outputs)
+    for node in graph.nodes:
+        plain, _ = unmasked(node, masked)
+        is_layer = layer_inputs(plain, graph.constants) is not None
+        read.update(plain.inputs if is_layer else node.inputs)
+    return read
 
 
 def _real(constant: Constant) -> np.ndarray:

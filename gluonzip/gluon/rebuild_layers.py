@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from gluonzip.gluon import rebuild_ops
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.rebuild_ops import Call, cropped, same_on_both_sides, uneven
-from gluonzip.graph.ir import Node
+from gluonzip.graph.ir import Graph, Node
 from gluonzip.graph.ops import OPS
 
 nn = mx.gluon.nn
@@ -46,6 +48,27 @@ def layer_inputs(node: Node, constants: Any) -> list[str] | None:
     if any(name not in constants for name in present) or len(set(present)) < len(present):
         return None
     return own
+
+
+def masked_weights(graph: Graph) -> dict[str, tuple[str, str]]:
+    """Tensors that are a constant times a mask of zeros and ones: name -> (weight, mask)."""
+    found = {}
+    for node in graph.nodes:
+        if node.op != "mul" or any(name not in graph.constants for name in node.inputs):
+            continue
+        weight, mask = (graph.constants[name].data for name in node.inputs)
+        if weight.ndim >= 2 and weight.shape == mask.shape and np.isin(mask, (0, 1)).all():
+            found[node.output] = (node.inputs[0], node.inputs[1])
+    return found
+
+
+def unmasked(node: Node, masked: Mapping[str, tuple[str, str]]) -> tuple[Node, str]:
+    """The node as if its weight had no mask, and the mask ("" when it has none)."""
+    if node.op not in KINDS or len(node.inputs) < 2 or node.inputs[1] not in masked:
+        return node, ""
+    weight, mask = masked[node.inputs[1]]
+    inputs = [node.inputs[0], weight, *node.inputs[2:]]
+    return Node(node.op, node.name, inputs, node.outputs, node.attrs), mask
 
 
 def build_layer(node: Node, own: list[str], constants: Any, prefix: str) -> Any:

@@ -355,6 +355,43 @@ def test_rebuilt_network_is_pruned_and_quantized(net, tmp_path):
     np.testing.assert_array_equal(outputs(twin, x)[0], expected[0])
 
 
+def test_masks_are_masks_of_layers_again(net):
+    prune(net, sparsity=0.6)
+    x = mx.nd.random.normal(shape=SHAPE)
+    block = GraphBlock(trace(net, SHAPE))
+    np.testing.assert_allclose(outputs(block, x)[0], outputs(net, x)[0], rtol=1e-5, atol=1e-5)
+    assert sparsity(block) == sparsity(net)
+    assert set(layers(block)) == set(layers(net))
+    assert set(block._collect_params_with_prefix()) == set(net._collect_params_with_prefix())
+    trainer = mx.gluon.Trainer(block.collect_params(), "adam", {"learning_rate": 0.1})
+    for _ in range(2):
+        with mx.autograd.record():
+            first, (second,) = block(x)
+            loss = (first**2).sum() + (second**2).sum()
+        loss.backward()
+        trainer.step(2)
+    assert sparsity(block) == sparsity(net)
+    graph = trace(block, SHAPE)
+    again = trace(GraphBlock(graph), SHAPE)
+    assert [(n.op, n.outputs) for n in again.nodes] == [(n.op, n.outputs) for n in graph.nodes]
+
+
+def test_masked_weight_that_others_read_too():
+    nodes = [
+        Node("mul", "m", ["w", "mask"], ["m"]),
+        Node("conv2d", "a", ["data", "m"], ["a"], {"pad": [1] * 4}),
+        Node("sum", "s", ["m"], ["s"]),
+        Node("mul", "y", ["a", "s"], ["y"]),
+    ]
+    mask = (RNG.random((4, 4, 3, 3)) > 0.5).astype(np.float32)
+    constants = {"w": Constant(array(4, 4, 3, 3)), "mask": Constant(mask)}
+    graph = Graph([Input("data", (0, 4, 6, 6))], ["y"], nodes, constants)
+    block = GraphBlock(graph)
+    actual = block(mx.nd.array(X)).asnumpy()
+    np.testing.assert_allclose(actual, interpret(graph, X)[0], rtol=1e-3, atol=1e-3)
+    assert sparsity(block)["a"] == pytest.approx((mask == 0).mean())
+
+
 def test_copy_is_independent(net):
     block = GraphBlock(trace(net, SHAPE))
     x = mx.nd.random.normal(shape=SHAPE)

@@ -12,7 +12,7 @@ mx = pytest.importorskip("mxnet")
 from prune_graphs import unread  # noqa: E402
 from zoo_networks import EVERY, FAMILIES, build, images  # noqa: E402
 
-from gluonzip.gluon import GraphBlock, layers, prune_channels, trace  # noqa: E402
+from gluonzip.gluon import GraphBlock, layers, prune, prune_channels, sparsity, trace  # noqa: E402
 from gluonzip.passes.prune import select, shrink  # noqa: E402
 
 nn = mx.gluon.nn
@@ -115,6 +115,21 @@ def test_pruned_network_can_be_fine_tuned(net):
         trainer.step(16)
         losses.append(float(loss.mean().asscalar()))
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_masks_survive_and_their_zeros_stay(net):
+    prune(net, sparsity=0.5)
+    block, _ = prune_channels(net, SHAPE, ratio=0.5)
+    before = sparsity(block)
+    assert 0.2 < before["body.0"] < 0.8
+    trainer = mx.gluon.Trainer(block.collect_params(), "adam", {"learning_rate": 0.1})
+    with mx.autograd.record():
+        loss = (block(mx.nd.random.normal(shape=SHAPE)) ** 2).sum()
+    loss.backward()
+    trainer.step(2)
+    assert sparsity(block) == before
+    prune(block, sparsity=0.9)
+    assert sparsity(block)["body.0"] == pytest.approx(0.9, abs=0.01)
 
 
 def test_pruned_twice(net):
