@@ -5,6 +5,7 @@ from gluonzip.passes.fold_batch_norm import fold_batch_norm
 from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.fuse import fuse
 from gluonzip.passes.optimize import optimize, quantize_graph, simplify
+from gluonzip.passes.recognize import recognize
 
 __all__ = [
     "eliminate",
@@ -14,5 +15,6 @@ __all__ = [
     "fuse",
     "optimize",
     "quantize_graph",
+    "recognize",
     "simplify",
 ]

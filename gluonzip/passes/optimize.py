@@ -16,16 +16,18 @@ from gluonzip.passes.quantize import (
     lower,
 )
 from gluonzip.passes.quantize.calibrate import Batch, Run
+from gluonzip.passes.recognize import recognize
 from gluonzip.spec import ActivationQuantization, WeightQuantization
 
 
 def simplify(graph: Graph) -> Graph:
-    """``graph`` with constants folded, idle nodes gone, batch norms folded and epilogues fused.
+    """``graph`` with constants folded, idle nodes gone, activations named, batch norms and
+    epilogues in their layers.
 
     Constants come first, so that fake-quantized weights are integers before a batch norm changes
     their scale. Fake quantizers of activations stay.
     """
-    for step in (fold_constants, eliminate, fold_batch_norm, fuse):
+    for step in (fold_constants, eliminate, recognize, fold_batch_norm, fuse):
         graph = step(graph)
     return graph
 

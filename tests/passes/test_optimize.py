@@ -13,10 +13,20 @@ from gluonzip.passes import (
     fold_constants,
     fuse,
     optimize,
+    recognize,
     simplify,
 )
 
-PASSES = [eliminate, eliminate_dead, fold_batch_norm, fold_constants, fuse, simplify, optimize]
+PASSES = [
+    eliminate,
+    eliminate_dead,
+    fold_batch_norm,
+    fold_constants,
+    fuse,
+    recognize,
+    simplify,
+    optimize,
+]
 
 
 @pytest.mark.parametrize("step", PASSES, ids=lambda f: f.__name__)
