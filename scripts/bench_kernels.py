@@ -190,9 +190,13 @@ def main() -> None:
     options = parser.parse_args()
     if not names:
         parser.error("this machine has none of the vector instruction sets: nothing to measure")
+    if options.threads < 1 or min(options.batch or [1]) < 1:
+        parser.error("--threads and --batch must be at least 1")
     best = _core.best_isa()
     options.batch = options.batch or [1, 16]
     kinds, isas = options.kind or ["s8", "f32"], options.isa or ([best] if options.quick else names)
+    if options.check and not ("s8" in kinds and best in isas and 16 in options.batch):
+        parser.error(f"--check needs --kind s8, --isa {best} and --batch 16")
     print(f"{benchmark.machine()['cpu']}, {benchmark.cores()} cores, best ISA {best}")
     results, checks = [], benchmark.Checks()
     for kind in kinds:
@@ -200,8 +204,6 @@ def main() -> None:
             results.append(run_isa(isa, kind, options))
             if kind == "s8" and isa == best:
                 check(results[-1], checks)
-    if options.check and not checks.rows:
-        parser.error(f"--check needs --kind s8 and --isa {best}")
     benchmark.finish(options, {"threads": options.threads, "kernels": results}, checks)
 
 
