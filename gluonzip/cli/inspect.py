@@ -29,7 +29,7 @@ def inspect(file: Path, as_json: bool) -> None:
 
     graph, parts = archive.read(file), archive_bytes(archive.inspect(file))
     if as_json:
-        click.echo(json.dumps({**asdict(parts), "name": graph.name, "meta": graph.meta}, indent=1))
+        click.echo(json.dumps({**asdict(parts), "name": graph.name, "facts": graph.meta}, indent=1))
         return
     from gluonzip.cli.console import output
     from gluonzip.report.text import show
