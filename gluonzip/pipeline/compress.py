@@ -12,7 +12,7 @@ import numpy as np
 
 from gluonzip._version import __version__
 from gluonzip.archive import to_bytes, write
-from gluonzip.errors import ConfigError
+from gluonzip.errors import ConfigError, DataError
 from gluonzip.graph import Graph
 from gluonzip.pipeline.graphs import to_graph
 from gluonzip.pipeline.result import Result
@@ -62,7 +62,11 @@ class _Run:
     ) -> None:
         self.recipe, self.job = recipe, job
         self.validation_data, self.threads = validation_data, threads or cores()
-        self.sample = _first_inputs(validation_data, job.calibration_data, job.train_data)
+        self.sample = _first_inputs(
+            validation_data=validation_data,
+            calibration_data=job.calibration_data,
+            train_data=job.train_data,
+        )
         self.stages: list[Stage] = []
         self.dense: Any = None
         self.dense_weights: dict[str, np.ndarray] = {}
@@ -72,6 +76,7 @@ class _Run:
         _seed(self.recipe.seed)
         for stage in self.recipe.stages:
             stage.check(self.job)
+        self._graph()  # a network that cannot be traced, or has no values, fails now
         for stage in self.recipe.stages:
             if stage.compresses and self.dense is None:
                 self._keep_dense()
@@ -152,12 +157,20 @@ def _seed(seed: int) -> None:
     np.random.seed(seed)
 
 
-def _first_inputs(*sources: Iterable[Any] | None) -> np.ndarray:
-    """The first batch of inputs of the first data given, as NumPy."""
-    for data in sources:
+def _first_inputs(**sources: Iterable[Any] | None) -> np.ndarray:
+    """The first batch of inputs of the first data given, as NumPy; each must have a batch."""
+    found = []
+    for name, data in sources.items():
         if data is not None:
-            return next(iter(pairs(data)))[0].asnumpy()
-    raise ConfigError("compress needs data: give train_data, calibration_data or validation_data")
+            try:
+                found.append(next(iter(pairs(data)))[0].asnumpy())
+            except DataError as error:
+                raise DataError(f"{name}: {error}") from None
+    if not found:
+        raise ConfigError(
+            "compress needs data: give train_data, calibration_data or validation_data"
+        )
+    return found[0]
 
 
 def _dense_bytes(dense: Any) -> int:
