@@ -189,4 +189,4 @@ def test_a_network_that_cannot_be_traced_is_told_before_training(monkeypatch):
     net = Looping()
     net.initialize()
     with pytest.raises(TraceError):
-        compress(net=net)
+        compress([STAGES[0], {"method": "quantize"}], net=net)
