@@ -20,7 +20,7 @@ double estimate(const Grid& grid, int threads, const GridCost& cost) {
   return cost.nanoseconds * task_share * rounds + read / active / kCacheBytesPerNanosecond +
          (grid.tasks() > 1 ? kForkNanoseconds + kTaskNanoseconds * rounds : 0) +
          // Small tasks level out cores that others slow down.
-         (grid.tasks() > 1 ? 0.1 * cost.nanoseconds * task_share : 0);
+         (grid.tasks() > 1 ? 0.05 * cost.nanoseconds * task_share : 0);
 }
 
 }  // namespace
