@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gluonzip.errors import DataError, PatternError
 from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.arrays import view
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter, plain_type, walk
 
 _gluon = mx.gluon
@@ -53,7 +56,7 @@ class Layer:
             hint = "run one forward pass" if parameter._deferred_init else "call net.initialize()"
             raise DataError(f"parameter '{self.name}.{attribute}' has no values yet: {hint} first")
         value = parameter.list_data()[0]
-        if not bool(mx.nd.contrib.isfinite(value.astype("float32")).min().asscalar()):
+        if not np.isfinite(view(value)).all():
             raise DataError(
                 f"parameter '{self.name}.{attribute}' holds values that are not finite (NaN or "
                 "infinity); retrain or reload it"

@@ -11,6 +11,7 @@ import numpy as np
 from gluonzip.errors import ConfigError
 from gluonzip.gluon import masks
 from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.arrays import view
 from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
 from gluonzip.gluon.structure import Block, clear_caches, require_legacy_arrays
@@ -86,10 +87,10 @@ def _with_sharers(net: Block, chosen: Mapping[str, Layer]) -> dict[str, Layer]:
 
 def _effective(layer: Layer, attribute: str) -> np.ndarray:
     """The weight with the present mask, before any quantizer."""
-    value = layer.data(attribute).asnumpy().astype(np.float32, copy=False)
+    value = view(layer.data(attribute)).astype(np.float32, copy=False)
     if isinstance(layer.block, Compressed) and attribute in layer.block._masks:
         mask = layer.block._reg_params[layer.block._masks[attribute]]
-        value = value * mask.list_data()[0].asnumpy()
+        value = value * view(mask.list_data()[0])
     return value
 
 
@@ -195,5 +196,5 @@ def _zeros(layer: Layer) -> int:
         value = layer.data(attribute)
         if isinstance(layer.block, Compressed):
             value = layer.block.effective_weight(attribute)
-        count += int(np.count_nonzero(value.asnumpy() == 0))
+        count += value.size - int(np.count_nonzero(view(value)))
     return count
