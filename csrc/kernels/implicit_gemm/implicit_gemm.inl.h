@@ -6,10 +6,11 @@
 //   kRows, kVecs            register tile: output pixels x vectors of output channels
 //   kWordElems              staged elements in a 32-bit word, the unit of depth
 //   kVecBytes               packed bytes of one vector's weights for one word
+//   kInteger                accumulators are int32, with a multiplier for each channel
 //   kAlwaysStage            the micro-kernel reads Staged elements, which the input is not
 //   kCompensated            a panel starts with its accumulators' start values
 //   kPad, kPadByte          a Staged zero, and the byte that fills a row of direct zeros
-//   broadcast, load, mul_add, zero, stage
+//   start, load, broadcast, mul_add; stage, stage_short: see stage_u8.inl.h
 //
 // A panel is kVecs vectors of output channels. Its depth is `runs_h` x `runs_w` runs of `words`
 // words: runs of consecutive bytes, whose place in memory differs by row and tap only.
