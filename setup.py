@@ -35,6 +35,21 @@ FLAGS = [
     "-Wall",
     "-Wextra",
 ]
+# For `make sanitize`: address, undefined or thread. Later flags win over the ones above.
+SANITIZE = os.environ.get("GLUONZIP_SANITIZE", "")
+SANITIZE_FLAGS = [
+    f"-fsanitize={SANITIZE}",
+    "-fno-sanitize-recover=all",
+    "-fno-sanitize=vptr",  # pybind11's types are hidden, their vtables unknown to the run time
+    "-fno-omit-frame-pointer",
+    "-g",
+    "-O1",
+    "-Wno-maybe-uninitialized",  # false alarms in headers once the sanitizer is in between
+]
+if SANITIZE not in ("", "address", "undefined", "thread"):
+    raise SystemExit(f"GLUONZIP_SANITIZE is {SANITIZE!r}, must be address, undefined or thread")
+if SANITIZE:
+    FLAGS += SANITIZE_FLAGS
 
 
 def core() -> Extension:
@@ -50,7 +65,7 @@ def core() -> Extension:
         depends=headers,
         include_dirs=["csrc", pybind11.get_include()],
         extra_compile_args=FLAGS,
-        extra_link_args=["-pthread"],
+        extra_link_args=["-pthread", *([f"-fsanitize={SANITIZE}"] if SANITIZE else [])],
         language="c++",
     )
 

@@ -60,7 +60,7 @@ V = np.ones(2, np.float32)
             DataError,
             "row 1, column 1 is nan",
         ),
-        (([0, 2], [0, 1], V * np.inf, (1, 3)), ShapeError, "must be float32 or int8"),
+        (([0, 2], [0, 1], V * np.inf, (1, 3)), DataError, "row 0, column 0 is inf"),
         (
             ([0, 2], [0, 1], V.astype(int), (1, 3)),
             ShapeError,

@@ -1,0 +1,28 @@
+#!/bin/sh
+# Builds the core with a sanitizer into build/KIND and runs the tests of kernels and engine on it.
+#   scripts/sanitize.sh address|undefined|thread [pytest arguments]
+set -eu
+cd "$(dirname "$0")/.."
+kind=${1:?"usage: scripts/sanitize.sh address|undefined|thread [pytest arguments]"}
+shift
+python=${PYTHON:-python}
+
+GLUONZIP_SANITIZE=$kind $python setup.py -q build --build-base "build/$kind" \
+  --build-lib "build/$kind/lib" --build-temp "build/$kind/temp"
+
+case $kind in
+  address) library=libasan.so ;;
+  undefined) library=libubsan.so ;;
+  thread) library=libtsan.so ;;
+esac
+# Python itself is not instrumented: the run time comes first, with the C++ library whose
+# exceptions it intercepts. What Python leaks is its own affair.
+preload="$(gcc -print-file-name=$library) $(gcc -print-file-name=libstdc++.so)"
+root=$PWD
+[ $# -gt 0 ] || set -- "$root/tests/kernels" "$root/tests/runtime"
+cd "build/$kind"
+LD_PRELOAD=$preload PYTHONPATH="$root/build/$kind/lib" PYTHONMALLOC=malloc \
+  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
+  TSAN_OPTIONS=halt_on_error=1 \
+  $python -m pytest -c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider \
+  "$@"
