@@ -37,7 +37,7 @@ class Holder(HybridBlock):
 
     def hybrid_forward(self, F: Any, x: Any, **params: Any) -> list[Any]:
         """Its parameters, in the order in which they were added. ``x`` says where to compute."""
-        return [params[attribute] for attribute in self._reg_params]
+        return [params[attribute] for attribute in self._reg_params if attribute in params]
 
 
 @dataclass(eq=False)

@@ -111,14 +111,23 @@ def summarize(
 
 
 def _sizes(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, tuple[int, int | None]]:
-    """Node -> (parameters that it is the first to read, multiply-accumulates), where not both 0."""
+    """Node -> (parameters that it is the first to read, multiply-accumulates), where not both 0.
+
+    What is computed from constants alone (a masked weight) counts for the node that reads it.
+    """
+    sources: dict[str, set[str]] = {name: {name} for name in graph.constants}
     counted: set[str] = set()
     sizes = {}
     for node in graph.nodes:
-        own = {n for n in node.present_inputs() if n in graph.constants} - counted
+        found = [sources.get(name) for name in node.present_inputs()]
+        own = set().union(*(names for names in found if names))
+        macs = _macs(node, types)
+        if found and all(names is not None for names in found) and not macs:
+            sources.update(dict.fromkeys(node.outputs, own))
+            continue
+        own -= counted
         counted |= own
         parameters = sum(graph.constants[name].data.size for name in own)
-        macs = _macs(node, types)
         if parameters or macs:
             sizes[node.name] = (parameters, macs)
     return sizes

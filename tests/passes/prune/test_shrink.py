@@ -41,6 +41,12 @@ def test_parameters_are_as_recorded(build):
     assert record.parameters == tuple(
         sum(c.data.size for c in g.constants.values()) for g in (graph, small)
     )
+    sizes = {layer.name: layer for layer in record.layers}
+    for name, indices in record.removed.items():
+        before, after = sizes[name].channels
+        assert before - after == len(indices)
+        first, then = sizes[name].parameters  # 0 for the second reader of a shared weight
+        assert then < first or first == 0
     for name, axes in record.kept.items():
         for axis, indices in axes.items():
             assert small.constants[name].data.shape[axis] == len(indices)
