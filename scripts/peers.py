@@ -222,18 +222,19 @@ def gluonzip_file(network: str, folder: Path, int8: bool) -> Path:
         return path
     from gluonzip import archive, passes
     from gluonzip.gluon import trace
+    from gluonzip.spec import PerChannel, WeightQuantization
 
     size = image_size(network)
     graph = trace(parameters(network, folder), (1, 3, size, size))
     if int8:
-        from gluonzip.spec import PerChannel, WeightQuantization
-
-        graph = passes.optimize(graph)
-        ranges = passes.quantize.calibrate(graph, [inputs(network, 1, seed) for seed in range(8)])
-        graph = passes.quantize.insert_fake_quantize(
-            graph, ranges, weights=WeightQuantization(granularity=PerChannel())
+        graph = passes.quantize_graph(
+            graph,
+            [inputs(network, 1, seed) for seed in range(8)],
+            weights=WeightQuantization(granularity=PerChannel()),
         )
-    archive.write(path, passes.optimize(graph))
+    else:
+        graph = passes.optimize(graph)
+    archive.write(path, graph)
     return path
 
 

@@ -26,11 +26,11 @@ def check_fp32(name):
 
 def check_int8(name, granularity):
     net, x = build(name, classes=10), images(name)
-    graph = passes.optimize(trace(net, (1, *x.shape[1:])))
-    ranges = passes.quantize.calibrate(graph, [images(name, seed=1)])
-    weights = WeightQuantization(granularity=granularity)
-    simulated = passes.quantize.insert_fake_quantize(graph, ranges, weights=weights)
-    lowered = passes.optimize(simulated)
+    lowered = passes.quantize_graph(
+        trace(net, (1, *x.shape[1:])),
+        [images(name, seed=1)],
+        weights=WeightQuantization(granularity=granularity),
+    )
     layers = [node for node in lowered.nodes if node.op in ("conv2d", "dense")]
     assert all(lowered.constants[node.inputs[1]].quantized for node in layers)
     (expected,) = interpret(lowered, x)
