@@ -11,6 +11,9 @@ from gluonzip.errors import MissingDependencyError
 from gluonzip.report.facts import Histogram
 from gluonzip.report.report import Report
 
+MOST = 24
+"""Layers in the picture of weights."""
+
 
 def plot_stages(report: Report, path: Path) -> Path:
     """Size (kB, logarithmic) against accuracy (%) after each stage; PNG."""
@@ -20,12 +23,21 @@ def plot_stages(report: Report, path: Path) -> Path:
     known = [stage.accuracy is not None for stage in report.stages]
     heights = [100 * (stage.accuracy or 0.0) for stage in report.stages]
     ax.plot(sizes, heights, "-", color="0.7", zorder=1)
-    for stage, size, height in zip(report.stages, sizes, heights, strict=True):
+    for index, (stage, size, height) in enumerate(zip(report.stages, sizes, heights, strict=True)):
         ax.plot(size, height, "o", zorder=2)
-        label = f"{stage.name}, {size:.1f} kB"
-        ax.annotate(label, (size, height), xytext=(6, 6), textcoords="offset points", fontsize=9)
+        up = index % 2 == 0  # neighbours of equal accuracy must not write over each other
+        ax.annotate(
+            f"{stage.name}\n{size:,.1f} kB",
+            (size, height),
+            xytext=(0, 8 if up else -8),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if up else "top",
+            fontsize=9,
+        )
     ax.set_xscale("log")
-    ax.set_xlim(min(sizes) / 1.5, max(sizes) * 2.5)
+    ax.set_xlim(min(sizes) / 2, max(sizes) * 2)
+    ax.xaxis.set_major_formatter("{x:,.0f}")
     low, high = min(heights), max(heights)
     margin = max(0.25, (high - low) * 0.5)
     ax.set_ylim(low - margin, high + margin)
@@ -37,15 +49,22 @@ def plot_stages(report: Report, path: Path) -> Path:
 
 
 def plot_weights(report: Report, path: Path) -> Path:
-    """A histogram for each layer, before and after compression (zeros left out); PNG."""
-    count = max(len(report.histograms), 1)
-    columns = min(count, 3)
+    """A histogram for each layer, before and after compression (zeros left out); PNG.
+
+    Of a network with more than ``MOST`` layers, those with the most weights.
+    """
+    largest = sorted(report.histograms, key=lambda h: -sum(h.before))[:MOST]
+    chosen = [h for h in report.histograms if h in largest]
+    count = max(len(chosen), 1)
+    columns = 2 if count in (2, 4) else min(count, 3)
     rows = -(-count // columns)
     figure, axes = _figure(rows, columns, (4.2 * columns, 3 * rows))
-    for ax, histogram in zip(axes, report.histograms, strict=False):
+    for ax, histogram in zip(axes, chosen, strict=False):
         _draw(ax, histogram)
-    for ax in axes[len(report.histograms) :]:
+    for ax in axes[len(chosen) :]:
         ax.set_axis_off()
+    if chosen:
+        axes[0].legend(fontsize=7)
     return _save(figure, path)
 
 
@@ -57,7 +76,6 @@ def _draw(ax: Any, histogram: Histogram) -> None:
     total = sum(histogram.before)
     ax.set_title(f"{histogram.layer}: {100 * histogram.zeros / max(total, 1):.1f} % zeros")
     ax.set_xlabel("weight")
-    ax.legend(fontsize=7)
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:

@@ -123,3 +123,15 @@ def test_save_writes_text_and_pictures(tmp_path):
 def test_pictures_without_accuracy_or_histograms(tmp_path):
     report = make(histograms=(), stages=(Stage("dense", None, 8500, 1.0),))
     assert all(path.stat().st_size > 0 for path in report.save(tmp_path))
+
+
+def test_the_picture_of_a_deep_network_stays_of_a_size(tmp_path):
+    shallow, deep = (
+        tuple(Histogram(f"layer{i}", 1.0, (i, 1), (0, 1), i) for i in range(count))
+        for count in (24, 90)
+    )
+    sizes = []
+    for name, histograms in (("a", shallow), ("b", deep)):
+        path = make(histograms=histograms).save(tmp_path / name)[3]
+        sizes.append(imread(path).shape)
+    assert sizes[0] == sizes[1]
