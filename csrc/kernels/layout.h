@@ -12,7 +12,7 @@
 
 namespace glz {
 
-constexpr int kBias = 128;         // stored byte = code + kBias
+constexpr int kBias = 128;  // stored byte = code + kBias
 constexpr int kMaxCode = 127;
 constexpr int64_t kChannelAlign = 4;
 

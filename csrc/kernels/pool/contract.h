@@ -1,6 +1,6 @@
 // Max and average pooling over pixels x channels (layout.h). A window without any cell inside the
-// image gives the lowest value, or an average of 0. Channels are independent: to split the work of a
-// large window with few output rows, offset input and output and set geometry.channels to a part.
+// image gives the lowest value, or an average of 0. Channels are independent: to split the work of
+// a large window with few output rows, offset input and output and set geometry.channels to a part.
 #pragma once
 
 #include "../conv_s8/contract.h"
@@ -16,8 +16,9 @@ struct PoolArgs {
   const void* input;
   void* output;
   int64_t output_stride;
-  // Average of float32: sum / count, output f32. Average of int8: y = float(sum of codes) * (factor / count), one float32 division then one
-  // multiplication; u8 output: as epilogue.h (clamp, rint); f32 output: y.
+  // Average of float32: sum / count, output f32. Average of int8: y = float(sum of codes) * (factor
+  // / count), one float32 division then one multiplication; u8 output: as epilogue.h (clamp, rint);
+  // f32 output: y.
   float factor;
   ElementType output_type;
 };
