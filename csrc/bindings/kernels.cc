@@ -57,6 +57,16 @@ struct S8 {
   using Kernel = ConvS8Kernel;
   static constexpr ElementType kOutput = ElementType::kU8;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
+  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight*) {
+    return k.packed_bytes(g);
+  }
+};
+struct SparseS8 : S8 {
+  using Kernel = SparseS8Kernel;
+  static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_s8; }
+  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
+    return k.packed_bytes(g, weights);
+  }
 };
 struct F32 {
   using Input = float;
@@ -65,6 +75,16 @@ struct F32 {
   using Kernel = ConvF32Kernel;
   static constexpr ElementType kOutput = ElementType::kF32;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_f32; }
+  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight*) {
+    return k.packed_bytes(g);
+  }
+};
+struct SparseF32 : F32 {
+  using Kernel = SparseF32Kernel;
+  static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_f32; }
+  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
+    return k.packed_bytes(g, weights);
+  }
 };
 
 size_t element_bytes(ElementType type) { return type == ElementType::kU8 ? 1 : 4; }
@@ -83,7 +103,7 @@ class PackedConv {
     GLZ_CHECK(weights.size() == wanted, kShape,
               "weights have " << weights.size() << " elements, the geometry " << wanted);
     for (int64_t i = 0; i < copies; ++i) {
-      packed_.emplace_back(kernel_.packed_bytes(g_));
+      packed_.emplace_back(Type::packed_bytes(kernel_, g_, weights.data()));
       kernel_.pack(g_, weights.data(), packed_.back().data());
     }
   }
@@ -303,6 +323,8 @@ double read_limit(int threads) {
 void bind_kernels(py::module_& m) {
   bind_packed<S8>(m, "PackedConvS8");
   bind_packed<F32>(m, "PackedConvF32");
+  bind_packed<SparseS8>(m, "SparseConvS8");
+  bind_packed<SparseF32>(m, "SparseConvF32");
   m.def(
       "limits",
       [](const std::string& isa_name, int threads) {

@@ -13,6 +13,8 @@ namespace glz {
   extern const DepthwiseF32Kernel depthwise_f32; \
   extern const PoolKernel pool;                  \
   extern const EltwiseKernel eltwise;            \
+  extern const SparseS8Kernel sparse_s8;         \
+  extern const SparseF32Kernel sparse_f32;       \
   extern const SpmmKernel spmm;                  \
   }
 GLZ_DECLARE(reference)
@@ -38,6 +40,8 @@ KernelTable make_row(Isa isa) {
       row.depthwise_f32 = reference::depthwise_f32;
       row.pool = reference::pool;
       row.eltwise = reference::eltwise;
+      row.sparse_s8 = reference::sparse_s8;
+      row.sparse_f32 = reference::sparse_f32;
       row.spmm = reference::spmm;
       break;
     case Isa::kAvx2:
@@ -60,11 +64,13 @@ KernelTable make_row(Isa isa) {
       row.depthwise_f32 = avx512bw::depthwise_f32;
       row.pool = avx512bw::pool;
       row.eltwise = avx512bw::eltwise;
+      row.sparse_f32 = avx512bw::sparse_f32;
       row.spmm = avx512bw::spmm;
       break;
     case Isa::kAvx512Vnni:
       row.conv_s8 = avx512vnni::conv_s8;
       row.depthwise_s8 = avx512vnni::depthwise_s8;
+      row.sparse_s8 = avx512vnni::sparse_s8;
       break;
   }
   return row;

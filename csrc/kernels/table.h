@@ -7,6 +7,8 @@
 #include "depthwise/contract.h"
 #include "eltwise/contract.h"
 #include "pool/contract.h"
+#include "sparse_f32/contract.h"
+#include "sparse_s8/contract.h"
 #include "spmm/contract.h"
 
 namespace glz {
@@ -20,6 +22,8 @@ struct KernelTable {
   DepthwiseF32Kernel depthwise_f32;
   PoolKernel pool;
   EltwiseKernel eltwise;
+  SparseS8Kernel sparse_s8;
+  SparseF32Kernel sparse_f32;
   SpmmKernel spmm;
 };
 

@@ -52,7 +52,12 @@ class Conv2d final : public Op {
     const int64_t taps = filter.taps(), channels = channels_;
     fill_filter(&filter, *weight_, out_, channels_, taps,
                 [=](int64_t o, int64_t c, int64_t t) { return (o * taps + t) * channels + c; });
-    core_.prepare(std::move(filter), window_.geometry({}, {}), bias_, tail_, *inputs[0], table);
+    const Shape out = infer(inputs)[0].shape;
+    ConvGeometry geometry = window_.geometry({}, {});
+    geometry.n = out[0];
+    geometry.oh = out[2];
+    geometry.ow = out[3];
+    core_.prepare(std::move(filter), geometry, bias_, tail_, *inputs[0], table);
   }
 
   size_t weight_bytes() const override { return core_.bytes(); }

@@ -2,7 +2,9 @@
 
 #include <cmath>
 
+#include "../kernels/sparse_conv/packing.h"
 #include "partition.h"
+#include "sparse_choice.h"
 
 namespace glz {
 namespace {
@@ -158,6 +160,20 @@ void ConvCore::pack(const Kernel& kernel, const ConvGeometry& window, const Filt
   }
 }
 
+template <typename Dense, typename Sparse, typename Weight>
+void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
+                           const Filter& filter, const Weight* weights) {
+  const ConvGeometry g = group_geometry(window);
+  const SparsePolicy policy = sparse_policy();
+  sparse_ = groups_ == 1 && policy != SparsePolicy::kNever &&
+            (policy == SparsePolicy::kAlways ||
+             (sparse.fast && sparse_is_faster(g, integer_, sparse_words(g, weights))));
+  if (!sparse_) return pack(dense, window, filter, weights);
+  group_bytes_ = sparse.packed_bytes(g, weights);
+  packed_ = Buffer(group_bytes_);
+  sparse.pack(g, weights, packed_.data());
+}
+
 ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
   geometry.kh = kh_;
   geometry.kw = kw_;
@@ -197,7 +213,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
     if (depthwise_) {
       pack(table.depthwise_s8, window, filter, filter.codes.data());
     } else {
-      pack(table.conv_s8, window, filter, filter.codes.data());
+      pack_either(table.conv_s8, table.sparse_s8, window, filter, filter.codes.data());
     }
     return;
   }
@@ -207,7 +223,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   if (depthwise_) {
     pack(table.depthwise_f32, window, filter, filter.values.data());
   } else {
-    pack(table.conv_f32, window, filter, filter.values.data());
+    pack_either(table.conv_f32, table.sparse_f32, window, filter, filter.values.data());
   }
 }
 
@@ -275,12 +291,18 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
   if (integer_ && depthwise_) {
     depthwise(std::make_unique<DepthwiseStep<DepthwiseS8Args, DepthwiseS8Kernel, uint8_t>>(),
               table.depthwise_s8, "depthwise_s8");
+  } else if (integer_ && sparse_) {
+    grouped(std::make_unique<ConvStep<ConvS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
+            "sparse_s8");
   } else if (integer_) {
     grouped(std::make_unique<ConvStep<ConvS8Args, ConvS8Kernel, uint8_t>>(), table.conv_s8,
             "conv_s8");
   } else if (depthwise_) {
     depthwise(std::make_unique<DepthwiseStep<DepthwiseF32Args, DepthwiseF32Kernel, float>>(),
               table.depthwise_f32, "depthwise_f32");
+  } else if (sparse_) {
+    grouped(std::make_unique<ConvStep<ConvF32Args, SparseF32Kernel, float>>(), table.sparse_f32,
+            "sparse_f32");
   } else {
     grouped(std::make_unique<ConvStep<ConvF32Args, ConvF32Kernel, float>>(), table.conv_f32,
             "conv_f32");

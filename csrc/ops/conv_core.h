@@ -55,7 +55,8 @@ void check_bias(const ModelTensor* bias, int64_t out, const std::string& label);
 class ConvCore {
  public:
   // Packs `filter` and the constants of the epilogue. x: the input's type; bias may be null;
-  // `window` has the strides, pads and dilation that plan() will be called with.
+  // `window` has the strides, pads and dilation that plan() will be called with, and n, oh, ow of
+  // the first plan, by which dense or sparse is chosen.
   void prepare(Filter filter, const ConvGeometry& window, const ModelTensor* bias, const Tail& tail,
                const TensorType& x, const KernelTable& table);
 
@@ -71,11 +72,16 @@ class ConvCore {
   template <typename Kernel, typename Weight>
   void pack(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
             const Weight* weights);
+  // Packs for one of the two, whichever suits these weights.
+  template <typename Dense, typename Sparse, typename Weight>
+  void pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
+                   const Filter& filter, const Weight* weights);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
 
   Tail tail_;
   bool integer_ = false;
   bool depthwise_ = false;
+  bool sparse_ = false;
   int64_t groups_ = 1;
   int64_t channels_ = 0, out_channels_ = 0;  // of one group
   int64_t kh_ = 1, kw_ = 1;

@@ -76,8 +76,12 @@ class ConvTranspose2d final : public Op {
     fill_filter(&filter, *weight_, in_, out, taps, [=](int64_t c, int64_t o, int64_t t) {
       return ((c / channels * out + o) * taps + taps - 1 - t) * channels + c % channels;
     });
-    core_.prepare(std::move(filter), dense_window().geometry({}, {}), bias_, tail_, *inputs[0],
-                  table);
+    const Shape shape = infer(inputs)[0].shape;
+    ConvGeometry geometry = dense_window().geometry({}, {});
+    geometry.n = shape[0];
+    geometry.oh = shape[2];
+    geometry.ow = shape[3];
+    core_.prepare(std::move(filter), geometry, bias_, tail_, *inputs[0], table);
   }
 
   size_t weight_bytes() const override { return core_.bytes(); }

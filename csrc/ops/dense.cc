@@ -54,7 +54,7 @@ class Dense final : public Op {
     Filter filter = empty_filter(x, *weight_, 0, out_, width, 1, 1, 1, label_);
     fill_filter(&filter, *weight_, out_, image_channels_, pixels,
                 [=](int64_t o, int64_t c, int64_t p) { return o * width + p * stride + c; });
-    core_.prepare(std::move(filter), one_tap(1), bias_, tail_, x, table);
+    core_.prepare(std::move(filter), one_tap(x.elements() / features_), bias_, tail_, x, table);
   }
 
   size_t weight_bytes() const override { return core_.bytes(); }

@@ -1,0 +1,49 @@
+// The truth for sparse_s8 and sparse_f32. Included after Args, Input, Weight
+// and Sum.
+
+size_t packed_bytes(const ConvGeometry& g, const Weight* weights) {
+  return sparse_packed_bytes(g, weights);
+}
+void pack(const ConvGeometry& g, const Weight* weights, void* packed) {
+  sparse_pack(g, weights, packed, sparse_packed_bytes(g, weights));
+}
+size_t workspace_bytes(const ConvGeometry&) { return 0; }
+
+Sum word_sum(const Args& a, const OutputPixel& pixel, int64_t at, int64_t tap_words,
+             uint32_t word) {
+  const ConvGeometry& g = a.geometry;
+  const int64_t tap = at / tap_words, first = at % tap_words * kPerWord<Weight>;
+  const int64_t offset = tap_offset(g, pixel, tap / g.kw, tap % g.kw);
+  if (offset < 0) return 0;
+  Weight w[kPerWord<Weight>];
+  memcpy(w, &word, sizeof word);
+  Sum sum = 0;
+  for (int64_t i = 0; i < kPerWord<Weight> && first + i < g.channels; ++i) {
+    sum += value(a.input[offset + first + i]) * w[i];
+  }
+  return sum;
+}
+
+Sum sum(const Args& a, int64_t row, int64_t channel) {
+  const ConvGeometry& g = a.geometry;
+  const SparseDepth depth = sparse_depth<Weight>(g);
+  const SparseView view = sparse_view(a.packed, g.out_channels, depth.slices);
+  const OutputPixel pixel = output_pixel(g, row);
+  Sum acc = 0;
+  for (int64_t slice = 0; slice < depth.slices; ++slice) {
+    const int32_t* begin = view.begin + slice * g.out_channels + channel;
+    for (int32_t i = begin[0]; i < begin[1]; ++i) {
+      acc += word_sum(a, pixel, depth.begin(slice) + view.index[i], depth.tap_words, view.words[i]);
+    }
+  }
+  return acc;
+}
+
+void run(const Args& a, int64_t row_begin, int64_t row_end, int64_t panel_begin,
+         int64_t panel_end) {
+  for (int64_t row = row_begin; row < row_end; ++row) {
+    for (int64_t c = panel_begin; c < panel_end; ++c) {
+      store_epilogue(a.epilogue, row, c, sum(a, row, c));
+    }
+  }
+}

@@ -1,0 +1,23 @@
+// conv_f32 without its zero weights, one by one: an infinity or NaN in the
+// input that meets only zeros leaves no trace. Same arguments and tolerance as
+// conv_f32 otherwise.
+#pragma once
+
+#include "../conv_f32/contract.h"
+
+namespace glz {
+
+struct SparseF32Kernel {
+  // Both from [out_channels][kh][kw][channels]; n, h, w, oh, ow do not matter
+  // to them.
+  size_t (*packed_bytes)(const ConvGeometry &, const float *weights);
+  void (*pack)(const ConvGeometry &, const float *weights, void *packed);
+  size_t (*workspace_bytes)(const ConvGeometry &);
+  int64_t panel;
+  int64_t tile_rows;
+  void (*run)(const ConvF32Args &, int64_t row_begin, int64_t row_end,
+              int64_t panel_begin, int64_t panel_end);
+  bool fast; // see SparseS8Kernel
+};
+
+} // namespace glz

@@ -1,0 +1,22 @@
+#include "../epilogue_scalar.h"
+#include "../sparse_conv/packing.h"
+#include "../taps.h"
+#include "contract.h"
+
+namespace glz::reference {
+namespace {
+
+using Args = ConvS8Args;
+using Weight = int8_t;
+using Sum = int32_t;
+int32_t value(uint8_t stored) { return static_cast<int32_t>(stored) - kBias; }
+
+#include "../sparse_conv/reference.inl.h"
+
+} // namespace
+
+// A panel is one channel, a tile one row.
+extern const SparseS8Kernel sparse_s8 = {
+    packed_bytes, pack, workspace_bytes, 1, 1, run, false};
+
+} // namespace glz::reference

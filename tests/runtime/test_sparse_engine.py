@@ -1,0 +1,113 @@
+"""Layers with zeros in the engine: the sparse kernels, and when they are chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gluonzip.errors import ConfigError
+from gluonzip.graph import Constant, Graph, Input, Node, interpret
+from gluonzip.runtime import Engine, best_isa, isas
+
+FAST = "avx512vnni"
+
+
+def blocks(rng, shape: tuple[int, ...], density: float) -> np.ndarray:
+    """int8 weights, four input channels present or absent together."""
+    keep = rng.random((shape[0], shape[1] // 4, *shape[2:])) < density
+    return rng.integers(-127, 128, shape).astype(np.int8) * np.repeat(keep, 4, axis=1)
+
+
+def network(density: float, quantized: bool = True, size: int = 14) -> Graph:
+    """3x3 convolution, strided 1x1 with a residual, dense layer."""
+    rng = np.random.default_rng(3)
+    codes = {
+        "w1": blocks(rng, (64, 64, 3, 3), density),
+        "w2": blocks(rng, (64, 64, 1, 1), density),
+        "w3": blocks(rng, (40, 64), density),
+    }
+    scale = np.float32(0.004)
+    constants = {
+        name: Constant(w, scale=scale) if quantized else Constant(w.astype("float32") * scale)
+        for name, w in codes.items()
+    }
+    out = {"out_scale": 0.02} if quantized else {}
+    nodes = [
+        Node("conv2d", "c1", ["x0", "w1"], ["y1"], {"pad": [1, 1, 1, 1], "act": "relu", **out}),
+        Node("conv2d", "c2", ["y1", "w2", "", "y1"], ["y2"], dict(out)),
+        Node("global_avg_pool", "pool", ["y2"], ["y3"]),
+        Node("dense", "fc", ["y3", "w3"], ["y"]),
+    ]
+    if quantized:
+        nodes.insert(0, Node("quantize", "q", ["x"], ["x0"], {"scale": 0.02}))
+    name = "x" if quantized else "x0"
+    return Graph([Input(name, (0, 64, size, size))], ["y2", "y"], nodes, constants)
+
+
+def image(batch: int, size: int = 14) -> np.ndarray:
+    return np.random.default_rng(5).normal(size=(batch, 64, size, size)).astype("float32")
+
+
+def kernels(engine: Engine, x: np.ndarray) -> dict[str, str]:
+    return {row["name"]: row["kernel"] for row in engine.profile(x, repeat=1)}
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5])
+def test_int8_equals_the_interpreter(monkeypatch, isa, threads, density):
+    monkeypatch.setenv("GLUONZIP_SPARSE", "always")
+    graph, x = network(density), image(2)
+    engine = Engine.from_graph(graph, threads=threads, isa=isa)
+    (codes, y), (wanted_codes, wanted) = engine(x), interpret(graph, x)
+    np.testing.assert_array_equal(codes, wanted_codes)
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-5)
+    chosen = kernels(engine, x)
+    assert chosen["c1"] == chosen["c2"] == "sparse_s8"
+
+
+@pytest.mark.parametrize("isa", isas())
+def test_float(monkeypatch, isa):
+    monkeypatch.setenv("GLUONZIP_SPARSE", "always")
+    graph, x = network(0.1, quantized=False), image(2)
+    engine = Engine.from_graph(graph, threads=2, isa=isa)
+    for y, wanted in zip(engine(x), interpret(graph, x), strict=True):
+        np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+    assert kernels(engine, x)["fc"] == "sparse_f32"
+
+
+@pytest.mark.skipif(best_isa() != FAST, reason=f"chosen on {FAST} only")
+def test_chosen_where_it_pays(monkeypatch):
+    monkeypatch.delenv("GLUONZIP_SPARSE", raising=False)
+    x = image(1)
+    assert kernels(Engine.from_graph(network(0.1), threads=1), x)["c1"] == "sparse_s8"
+    assert kernels(Engine.from_graph(network(0.9), threads=1), x)["c1"] == "conv_s8"
+    floats = Engine.from_graph(network(0.1, quantized=False), threads=1)
+    assert kernels(floats, x)["c1"] == "sparse_f32"
+
+
+def test_never_chosen_where_there_is_no_kernel_for_the_isa(monkeypatch):
+    monkeypatch.delenv("GLUONZIP_SPARSE", raising=False)
+    engine = Engine.from_graph(network(0.02), threads=1, isa="reference")
+    assert kernels(engine, image(1))["c1"] == "conv_s8"
+
+
+def test_never(monkeypatch):
+    monkeypatch.setenv("GLUONZIP_SPARSE", "never")
+    assert kernels(Engine.from_graph(network(0.02), threads=1), image(1))["c1"] == "conv_s8"
+
+
+def test_weights_take_less_memory(monkeypatch):
+    sizes = {}
+    for policy in ("always", "never"):
+        monkeypatch.setenv("GLUONZIP_SPARSE", policy)
+        engine = Engine.from_graph(network(0.1), threads=1)
+        engine(image(1))
+        sizes[policy] = engine.memory()["weights"]
+    assert sizes["always"] < 0.5 * sizes["never"]
+
+
+def test_an_unknown_policy_is_an_error(monkeypatch):
+    monkeypatch.setenv("GLUONZIP_SPARSE", "sometimes")
+    with pytest.raises(ConfigError, match="GLUONZIP_SPARSE = 'sometimes'.*auto, always, never"):
+        Engine.from_graph(network(0.5), threads=1)(image(1))
