@@ -8,13 +8,11 @@ outside (Jacob et al. 2018, https://arxiv.org/abs/1712.05877); weights lie insid
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from gluonzip.gluon import tags
-from gluonzip.gluon._mxnet import mx
 from gluonzip.spec import PerChannel, WeightQuantization, max_code
 
 SMALLEST = 1.1754944e-38
@@ -39,12 +37,12 @@ def fake_quantize(
     """
     limit = max_code(bits)
     inverses, scales = _spread(F, 1.0 / scale, x), _spread(F, scale, x)
-    with _tag(F, tags.BEGIN):
+    with tags.tag(F, tags.BEGIN):
         scaled = x * inverses
     if not inside:
         scaled = F.clip(scaled, a_min=-limit, a_max=limit)
     codes = _rint(scaled, dtype)
-    with _tag(F, tags.END, bits=bits, axis=axis):
+    with tags.tag(F, tags.END, bits=bits, axis=axis):
         return codes * scales
 
 
@@ -54,7 +52,7 @@ def _spread(F: Any, scale: Any, x: Any) -> Any:
     A plain product is what makes this fast: the gradient of broadcast_mul takes ten times as long.
     """
     ones = F.ones_like(x)
-    with _tag(F, tags.SCALE):
+    with tags.tag(F, tags.SCALE):
         spread = F.broadcast_mul(ones, scale)
     return F.BlockGrad(spread)
 
@@ -85,7 +83,3 @@ def quantize_weight(
     scale = peak / max_code(what.bits)
     scale = scale + (scale <= SMALLEST)
     return fake_quantize(F, weight, scale, what.bits, axis, inside=True, dtype=dtype)
-
-
-def _tag(F: Any, role: str, **facts: Any) -> Any:
-    return tags.tag(role, **facts) if F is mx.sym or F is mx.symbol else nullcontext()

@@ -110,6 +110,8 @@ def _obstacle(block: Block, weights: Mapping[str, Parameter]) -> str:
         return f"{cls.__name__} is a plain Block that reads its parameters itself"
     if not cls.forward.__module__.startswith("mxnet."):
         return f"{cls.__name__} overrides forward, so its weight cannot be replaced in a call"
+    if getattr(block, "_op_name", "") == "Deconvolution" and len(block._kwargs["kernel"]) == 3:
+        return "MXNet has no gradient for a 3-D transposed convolution whose weight is computed"
     if any(p.shape is not None and len(p.shape) < 2 for p in weights.values()):
         return "the weight has one axis only (a scale or a bias)"
     if any(p._grad_stype != "default" or p._stype != "default" for p in weights.values()):

@@ -3,23 +3,27 @@
 A fake quantizer is several MXNet operators. Its first (x is its first input), its last, and the one
 that takes the scale (as its second input) are tagged through ``AttrScope``. From the last one, the
 path of first inputs leads to the first; from its second input, to the scale. Tags are part of the
-symbol's JSON, so an exported and re-imported network traces as well.
+symbol's JSON, so an exported and re-imported network traces as well. Casts that only work around a
+defect of MXNet are tagged, too, and leave no trace.
 """
 
 from __future__ import annotations
 
 import json
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from gluonzip.gluon._mxnet import mx
 
 KEY = "__glz__"
 BEGIN, SCALE, END = "fake_quantize.begin", "fake_quantize.scale", "fake_quantize.end"
+CAST = "cast"
 
 
-def tag(role: str, **facts: Any) -> AbstractContextManager:
-    """Symbols made inside carry ``role`` and ``facts``; arrays are not affected."""
+def tag(F: Any, role: str, **facts: Any) -> AbstractContextManager:
+    """Symbols made inside carry ``role`` and ``facts``; with ``F`` mx.nd nothing happens."""
+    if F is not mx.sym and F is not mx.symbol:
+        return nullcontext()
     return mx.AttrScope(**{KEY: json.dumps({"role": role, **facts})})
 
 

@@ -192,6 +192,8 @@ class _Tracer:
                 self._variable(index, node)
             elif node.tag.get("role") == tags.END:
                 self._fake_quantize(index, node)
+            elif node.tag.get("role") == tags.CAST:
+                self.tensors[index, 0] = self.tensors[node.inputs[0]]
             else:
                 self._operator(index, node)
         self.graph.outputs = [self._output(entry) for entry in self.symbol.heads]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gluonzip.errors import DataError
+from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
 from gluonzip.gluon.layers import Layer
@@ -49,7 +50,20 @@ class Compressed(HybridBlock):
             )
         if scale is not None:
             x = self._quantize_input(F, x, scale)
+        if self._needs_double():
+            params = {name: _cast(F, value, "float64") for name, value in params.items()}
+            y = super().hybrid_forward(F, _cast(F, x, "float64"), *args, **params)
+            return _cast(F, y, "float32")
         return super().hybrid_forward(F, x, *args, **params)
+
+    def _needs_double(self) -> bool:
+        """Is this a transposed convolution whose float32 weight is computed?
+
+        oneDNN fails in its gradient ("could not execute a primitive"); float64 avoids oneDNN.
+        """
+        transposed = getattr(self, "_op_name", "") == "Deconvolution"
+        computed = bool(self._masks) or self._weight_quantization is not None
+        return transposed and computed and np.dtype(self.weight.dtype) == np.float32
 
     def _weight_attributes(self) -> list[str]:
         return [a for a in self._reg_params if a == "weight" or a.endswith("_weight")]
@@ -120,6 +134,11 @@ class Compressed(HybridBlock):
         dot = f"{prefix}." if prefix else ""
         own.update({dot + k: v for k, v in everything.items() if k in added})
         return own
+
+
+def _cast(F: Any, x: Any, dtype: str) -> Any:
+    with tags.tag(F, tags.CAST):
+        return F.cast(x, dtype)
 
 
 @functools.cache
