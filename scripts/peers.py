@@ -254,6 +254,55 @@ def gluonzip_int8(network: str, batch: int, threads: int, folder: Path):
     return gluonzip_engine(gluonzip_file(network, folder, int8=True), threads)
 
 
+def zero_smallest(weight: np.ndarray, sparsity: float, block: int) -> np.ndarray:
+    """The weight (O, I, ...) without its smallest groups of ``block`` input channels."""
+    groups = weight.reshape(weight.shape[0], weight.shape[1] // block, block, *weight.shape[2:])
+    size = np.abs(groups.astype(np.float32)).sum(axis=2, keepdims=True)
+    order = np.argsort(size, axis=None, kind="stable")
+    keep = np.ones(size.size, bool)
+    keep[order[: round(sparsity * size.size)]] = False
+    return (groups * keep.reshape(size.shape)).reshape(weight.shape).astype(weight.dtype)
+
+
+def pruned_file(network: str, folder: Path, int8: bool, sparsity: float, block: int) -> Path:
+    """The archive of gluonzip_file() with zeros in every layer but the first and depthwise ones."""
+    dense = gluonzip_file(network, folder, int8)
+    path = folder / f"{dense.stem}-{sparsity:g}-{block}.glz"
+    if path.exists():
+        return path
+    from dataclasses import replace
+
+    from gluonzip import archive
+
+    graph = archive.read(dense)
+    for node in graph.nodes:
+        if node.op not in ("conv2d", "dense"):
+            continue
+        name = node.inputs[1]
+        weight = graph.constants[name]
+        if weight.data.shape[1] >= 16 and weight.data.shape[1] % block == 0:
+            data = zero_smallest(weight.data, sparsity, block)
+            graph.constants[name] = replace(weight, data=data)
+    archive.write(path, graph)
+    return path
+
+
+def pruned_side(int8: bool, sparsity: float, block: int):
+    def run(network: str, batch: int, threads: int, folder: Path):
+        return gluonzip_engine(pruned_file(network, folder, int8, sparsity, block), threads)
+
+    return run
+
+
+# Accuracy is not measured here: the smallest weights are zeroed and nothing is trained.
+for _kind in ("int8", "fp32"):
+    for _sparsity in (50, 75, 90):
+        for _name, _block in (("blocks", 4), ("unstructured", 1)):
+            SIDES[f"gluonzip_{_kind}_{_name}_{_sparsity}"] = pruned_side(
+                _kind == "int8", _sparsity / 100, _block
+            )
+
+
 # ---------------------------------------------------------------- the worker
 def timed(run: Callable[[np.ndarray], np.ndarray], x: np.ndarray, calls: int) -> list[float]:
     taken = []

@@ -17,10 +17,11 @@ struct Costs {
   double sparse_vector = 0.55;  // a multiply-accumulate instruction, with its load
   double sparse_word = 0.6;     // to fetch and broadcast a word of weights
   double sparse_row = 15.0;     // to begin an output channel of a slice
-  double sparse_finish = 6.5;
-  double stage = 3.0;  // to bring a word of 16 pixels together
-  double spill = 2.0;  // 16 sums between two slices
-  double bytes = 8.0;  // of weights a cycle, when they stream
+  double sparse_finish_s8 = 6.5;
+  double sparse_finish_f32 = 16.0;  // sums of float32 leave the caches
+  double stage = 3.0;               // to bring a word of 16 pixels together
+  double spill = 2.0;               // 16 sums between two slices
+  double bytes = 8.0;               // of weights a cycle, when they stream
 };
 
 int64_t parts(int64_t value, int64_t by) { return (value + by - 1) / by; }
@@ -33,12 +34,13 @@ double dense_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth&
 }
 
 double sparse_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth& depth,
-                     int64_t words) {
+                     bool integer, int64_t words) {
+  const double finish = integer ? cost.sparse_finish_s8 : cost.sparse_finish_f32;
   const int64_t vecs = parts(g.rows(), 16), chunks = parts(vecs, kChunkVecs);
   const double out = static_cast<double>(g.out_channels);
   const double multiply = words * (cost.sparse_vector * vecs + cost.sparse_word * chunks) +
                           cost.sparse_row * out * depth.slices * chunks;
-  const double sums = vecs * out * (cost.spill * (depth.slices - 1) + cost.sparse_finish);
+  const double sums = vecs * out * (cost.spill * (depth.slices - 1) + finish);
   return std::max(multiply + sums + cost.stage * vecs * depth.words, 6.0 * words / cost.bytes);
 }
 
@@ -59,7 +61,7 @@ bool sparse_is_faster(const ConvGeometry& g, bool integer, int64_t words) {
   const SparseDepth depth = integer ? sparse_depth<int8_t>(g) : sparse_depth<float>(g);
   const Costs cost;
   // The margin is what the estimates may be wrong by.
-  return sparse_cycles(cost, g, depth, words) < 0.85 * dense_cycles(cost, g, depth);
+  return sparse_cycles(cost, g, depth, integer, words) < 0.85 * dense_cycles(cost, g, depth);
 }
 
 }  // namespace glz
