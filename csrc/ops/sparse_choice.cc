@@ -21,7 +21,7 @@ struct Costs {
   double sparse_finish_f32 = 16.0;  // sums of float32 leave the caches
   double stage = 3.0;               // to bring a word of 16 pixels together
   double spill = 2.0;               // 16 sums between two slices
-  double bytes = 8.0;               // of weights a cycle, when they stream
+  double bytes = 14.0;              // of weights a cycle, when they stream
 };
 
 int64_t parts(int64_t value, int64_t by) { return (value + by - 1) / by; }
@@ -41,7 +41,7 @@ double sparse_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth
   const double multiply = words * (cost.sparse_vector * vecs + cost.sparse_word * chunks) +
                           cost.sparse_row * out * depth.slices * chunks;
   const double sums = vecs * out * (cost.spill * (depth.slices - 1) + finish);
-  return std::max(multiply + sums + cost.stage * vecs * depth.words, 6.0 * words / cost.bytes);
+  return multiply + sums + cost.stage * vecs * depth.words + 6.0 * words / cost.bytes;
 }
 
 }  // namespace
@@ -59,6 +59,7 @@ SparsePolicy sparse_policy() {
 
 bool sparse_is_faster(const ConvGeometry& g, bool integer, int64_t words) {
   const SparseDepth depth = integer ? sparse_depth<int8_t>(g) : sparse_depth<float>(g);
+  if (g.rows() < 16) return false;  // most lanes would idle
   const Costs cost;
   // The margin is what the estimates may be wrong by.
   return sparse_cycles(cost, g, depth, integer, words) < 0.85 * dense_cycles(cost, g, depth);

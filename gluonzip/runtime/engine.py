@@ -56,8 +56,13 @@ class Engine:
 
         ``threads``: how many to use (None: the environment variable GLUONZIP_THREADS, or all
         cores). ``isa``: an instruction set by name (None: the environment variable GLUONZIP_ISA,
-        or the best). Raises ArchiveError for a file that is no sound archive, UnsupportedError
-        for an operator that the engine lacks, IsaError for an ISA that this machine lacks.
+        or the best). Convolutions and dense layers with enough zeros run on sparse kernels, by the
+        shapes of the first call (:meth:`profile` names them: ``sparse_s8``, ``sparse_f32``); the
+        environment variable GLUONZIP_SPARSE, read then, says ``auto``, ``always`` or ``never``;
+        anything else raises ConfigError at the first call.
+
+        Raises ArchiveError for a file that is no sound archive, UnsupportedError for an operator
+        that the engine lacks, IsaError for an ISA that this machine lacks.
         """
         return cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or ""))
 
