@@ -33,7 +33,7 @@ class LayerFacts:
 
     ``parameters`` counts biases as well; ``shape``, ``sparsity`` and ``weight_bits`` are of the
     weight alone. ``archive_bytes``: of its tensors' sections. ``reason``: why something was not
-    done to it, "" if all was.
+    done to it, "" if all was. ``weighted``: False for a batch norm and the like.
     """
 
     name: str
@@ -48,6 +48,7 @@ class LayerFacts:
     encoding: str
     compressed: bool
     reason: str = ""
+    weighted: bool = True
 
 
 @dataclass(frozen=True)

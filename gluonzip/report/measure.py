@@ -100,7 +100,7 @@ def _unweighted(name: str, block: Any, parameters: int, sections: list[Any]) -> 
     shape = tuple(next(iter(_own_parameters(block).values())).shape)
     kind = type(block).__name__
     return LayerFacts(
-        name, kind, shape, parameters, 0.0, 32, 32, 4 * parameters, size, "-", False, reason
+        name, kind, shape, parameters, 0.0, 32, 32, 4 * parameters, size, "-", False, reason, False
     )
 
 

@@ -31,7 +31,9 @@ def show(console: Any, table: Table) -> None:
     )
     for index, name in enumerate(table.header):
         words = table.is_words(index)
-        shown.add_column(Text(name), justify="left" if words else "right", no_wrap=not words)
+        shown.add_column(
+            Text(name), justify="left" if words else "right", no_wrap=not words, overflow="fold"
+        )
     for row in table.rows:
         shown.add_row(*(Text(cell) for cell in row))
     console.print(shown)
