@@ -10,14 +10,14 @@ namespace glz {
 struct SparseF32Kernel {
   // Both from [out_channels][kh][kw][channels]; n, h, w, oh, ow do not matter
   // to them.
-  size_t (*packed_bytes)(const ConvGeometry &, const float *weights);
-  void (*pack)(const ConvGeometry &, const float *weights, void *packed);
-  size_t (*workspace_bytes)(const ConvGeometry &);
+  size_t (*packed_bytes)(const ConvGeometry&, const float* weights);
+  void (*pack)(const ConvGeometry&, const float* weights, void* packed);
+  size_t (*workspace_bytes)(const ConvGeometry&);
   int64_t panel;
   int64_t tile_rows;
-  void (*run)(const ConvF32Args &, int64_t row_begin, int64_t row_end,
-              int64_t panel_begin, int64_t panel_end);
-  bool fast; // see SparseS8Kernel
+  void (*run)(const ConvF32Args&, int64_t row_begin, int64_t row_end, int64_t panel_begin,
+              int64_t panel_end);
+  bool fast;  // see SparseS8Kernel
 };
 
-} // namespace glz
+}  // namespace glz

@@ -13,10 +13,9 @@ float value(float stored) { return stored; }
 
 #include "../sparse_conv/reference.inl.h"
 
-} // namespace
+}  // namespace
 
 // A panel is one channel, a tile one row.
-extern const SparseF32Kernel sparse_f32 = {
-    packed_bytes, pack, workspace_bytes, 1, 1, run, false};
+extern const SparseF32Kernel sparse_f32 = {packed_bytes, pack, workspace_bytes, 1, 1, run, false};
 
-} // namespace glz::reference
+}  // namespace glz::reference

@@ -13,10 +13,9 @@ int32_t value(uint8_t stored) { return static_cast<int32_t>(stored) - kBias; }
 
 #include "../sparse_conv/reference.inl.h"
 
-} // namespace
+}  // namespace
 
 // A panel is one channel, a tile one row.
-extern const SparseS8Kernel sparse_s8 = {
-    packed_bytes, pack, workspace_bytes, 1, 1, run, false};
+extern const SparseS8Kernel sparse_s8 = {packed_bytes, pack, workspace_bytes, 1, 1, run, false};
 
-} // namespace glz::reference
+}  // namespace glz::reference
