@@ -1,13 +1,13 @@
 #!/bin/sh
 # Builds the core with a sanitizer into build/KIND and runs the tests of kernels and engine on it.
-#   scripts/sanitize.sh address|undefined|thread [pytest arguments]
+#   scripts/sanitize.sh address|undefined|thread [what pytest is to run instead]
 set -eu
 cd "$(dirname "$0")/.."
-kind=${1:?"usage: scripts/sanitize.sh address|undefined|thread [pytest arguments]"}
+kind=${1:?"usage: scripts/sanitize.sh address|undefined|thread [what pytest is to run instead]"}
 shift
 python=${PYTHON:-python}
 
-GLUONZIP_SANITIZE=$kind $python setup.py -q build --build-base "build/$kind" \
+GLUONZIP_SANITIZE=$kind $python setup.py -q build --force --build-base "build/$kind" \
   --build-lib "build/$kind/lib" --build-temp "build/$kind/temp"
 
 case $kind in
@@ -23,6 +23,6 @@ root=$PWD
 cd "build/$kind"
 LD_PRELOAD=$preload PYTHONPATH="$root/build/$kind/lib" PYTHONMALLOC=malloc \
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-  TSAN_OPTIONS=halt_on_error=1 \
+  TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 \
   $python -m pytest -c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider \
   "$@"

@@ -63,21 +63,21 @@ void run_tiled(const RowJob& job) {
     for (int64_t i = 0; i < g.kh; ++i) {
       const int64_t ih = job.oh * g.sh - g.pad_top + i * g.dh;
       if (ih < 0 || ih >= g.h) continue;
-#pragma GCC unroll 16
-      for (int column = 0; column < (kTile - 1) * SW + KW; ++column) {
-        const float* from = pixel(job, ih, ow * SW - g.pad_left + column);
+      unroll<(kTile - 1) * SW + KW>([&](auto column) GLZ_UNROLLED {
+        const float* from = pixel(job, ih, ow * SW - g.pad_left + column.value);
         Vector::F x[V];
         for (int v = 0; v < V; ++v) x[v] = Vector::load(from + v * Vector::kLanes);
-#pragma GCC unroll 4
-        for (int t = 0; t < kTile; ++t) {
-          const int j = column - t * SW;
-          if (j < 0 || j >= KW) continue;
-          const float* w = job.packed + (i * KW + j) * kBlock;
-          for (int v = 0; v < V; ++v) {
-            acc[t][v] = Vector::fma(x[v], Vector::load(w + v * Vector::kLanes), acc[t][v]);
+        unroll<kTile>([&](auto t) GLZ_UNROLLED {
+          constexpr int j = column.value - t.value * SW;
+          if constexpr (j >= 0 && j < KW) {
+            const float* w = job.packed + (i * KW + j) * kBlock;
+            for (int v = 0; v < V; ++v) {
+              const Vector::F weights = Vector::load(w + v * Vector::kLanes);
+              acc[t.value][v] = Vector::fma(x[v], weights, acc[t.value][v]);
+            }
           }
-        }
-      }
+        });
+      });
     }
     store_tile(job, acc, ow);
   }

@@ -169,27 +169,24 @@ GLZ_INLINE void tile(const RowJob& job, const Rows* rows, int64_t ow) {
   for (int t = 0; t < kTile; ++t) {
     for (int q = 0; q < 4; ++q) acc[t][q] = Vector::load_ints(job.packed + q * kBlock);
   }
-#pragma GCC unroll 16
-  for (int column = 0; column < (kTile - 1) * SW + KW; ++column) {
-    const int64_t iw = ow * SW - g.pad_left + column;
+  unroll<(kTile - 1) * SW + KW>([&](auto column) GLZ_UNROLLED {
+    const int64_t iw = ow * SW - g.pad_left + column.value;
     const bool inside = kInside || (iw >= 0 && iw < g.w);
-#pragma GCC unroll 2
-    for (int group = 0; group < kGroups; ++group) {
+    unroll<kGroups>([&](auto group) GLZ_UNROLLED {
+      constexpr int kRows = least(KH - 4 * group.value, 4);
       Dot::Taps taps[4];
-      if (group + 1 < kGroups) {
-        load_taps<4>(rows[group], iw, inside, taps);
-      } else {
-        load_taps<KH - 4 * (kGroups - 1)>(rows[group], iw, inside, taps);
-      }
-#pragma GCC unroll 4
-      for (int t = 0; t < kTile; ++t) {
-        const int j = column - t * SW;
-        if (j < 0 || j >= KW) continue;
-        const char* w = job.packed + kStartBytes + (group * KW + j) * 4 * kDotBytes;
-        for (int q = 0; q < 4; ++q) acc[t][q] = Dot::mul_add(acc[t][q], taps[q], w + q * kDotBytes);
-      }
-    }
-  }
+      load_taps<kRows>(rows[group.value], iw, inside, taps);
+      unroll<kTile>([&](auto t) GLZ_UNROLLED {
+        constexpr int j = column.value - t.value * SW;
+        if constexpr (j >= 0 && j < KW) {
+          const char* w = job.packed + kStartBytes + (group.value * KW + j) * 4 * kDotBytes;
+          for (int q = 0; q < 4; ++q) {
+            acc[t.value][q] = Dot::mul_add(acc[t.value][q], taps[q], w + q * kDotBytes);
+          }
+        }
+      });
+    });
+  });
   for (int t = 0; t < kTile; ++t) {
     if (ow + t < g.ow) store_pixel(job, acc[t], ow + t);
   }
