@@ -17,7 +17,8 @@ assert importlib.util.find_spec("mxnet") is None, "this check needs an environme
 
 start = time.perf_counter()
 engine = gluonzip.runtime.Engine.load(sys.argv[1])
-answer = engine(np.zeros([n or 1 for n in engine.inputs[0].shape], np.float32))
+((_, shape, dtype),) = engine.inputs
+answer = engine(np.zeros([n or 1 for n in shape], dtype))
 first = time.perf_counter() - start
 assert np.isfinite(answer).all()
 
