@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from gluonzip.errors import ConfigError
 from gluonzip.recipe.job import Job
 from gluonzip.recipe.model import Model
 from gluonzip.training import Training, fit
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Layers = Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+"""Names or globs of layers; one of them may stand alone."""
 
 
 class Fit(Model):
@@ -53,6 +61,12 @@ class Method(Model):
     def distills(self) -> bool:
         """Does the stage need a teacher?"""
         return getattr(self, "distill", None) is not None
+
+
+def distill_trains(training: Fit | None, distill: Distill | None) -> None:
+    """ValueError when a stage that need not train is to distil without training."""
+    if distill is not None and training is None:
+        raise ValueError("distill needs training: say for how many epochs")
 
 
 def need_train_data(method: Method, job: Job) -> None:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from gluonzip.recipe.job import Job
-from gluonzip.recipe.methods.base import Distill, Fit, Method, need_train_data, run_fit
+from gluonzip.recipe.methods.base import (
+    Distill,
+    Fit,
+    Layers,
+    Method,
+    distill_trains,
+    need_train_data,
+    run_fit,
+)
 from gluonzip.recipe.model import Model
 from gluonzip.spec import NM, Block, SparsityPattern, Unstructured
 
@@ -22,15 +30,10 @@ class Rule(Model):
     says how many by itself).
     """
 
-    layers: tuple[str, ...] = ("*",)
+    layers: Layers = ("*",)
     sparsity: float | None = Field(None, ge=0, lt=1)
     threshold: float | None = Field(None, gt=0)
     pattern: str = "unstructured"
-
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_measure(self) -> Rule:
@@ -63,8 +66,7 @@ class Prune(Method):
         epochs = self.training.epochs if self.training else 0
         if self.ramp > epochs:
             raise ValueError(f"ramp = {self.ramp} is longer than training (epochs = {epochs})")
-        if self.distill is not None and self.training is None:
-            raise ValueError("distill needs training: say for how many epochs")
+        distill_trains(self.training, self.distill)
         return self
 
     def check(self, job: Job) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from gluonzip.errors import ConfigError
 from gluonzip.recipe.job import Job
-from gluonzip.recipe.methods.base import Distill, Fit, Method, need_train_data, run_fit
+from gluonzip.recipe.methods.base import (
+    Distill,
+    Fit,
+    Layers,
+    Method,
+    distill_trains,
+    need_train_data,
+    run_fit,
+)
 from gluonzip.recipe.model import Model
 from gluonzip.spec import ActivationQuantization, WeightQuantization, granularity
 
@@ -41,21 +49,15 @@ class Quantize(Method):
     """
 
     method: Literal["quantize"] = "quantize"
-    layers: tuple[str, ...] = ("*",)
+    layers: Layers = ("*",)
     weights: Weights = Weights()
     activations: Activations | None = Activations()
     training: Fit | None = None
     distill: Distill | None = None
 
-    @field_validator("layers", mode="before")
-    @classmethod
-    def _one_or_more(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
     @model_validator(mode="after")
-    def _distill_trains(self) -> Quantize:
-        if self.distill is not None and self.training is None:
-            raise ValueError("distill needs training: say for how many epochs")
+    def _consistent(self) -> Quantize:
+        distill_trains(self.training, self.distill)
         return self
 
     def check(self, job: Job) -> None:
