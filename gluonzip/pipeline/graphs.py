@@ -6,7 +6,6 @@ from typing import Any
 
 from gluonzip.graph import Graph
 from gluonzip.passes import optimize
-from gluonzip.passes.quantize import lower
 
 
 def to_graph(net: Any, shape: tuple[int, ...], name: str) -> Graph:
@@ -16,6 +15,6 @@ def to_graph(net: Any, shape: tuple[int, ...], name: str) -> Graph:
     """
     from gluonzip.gluon import trace
 
-    graph = lower(optimize(trace(net, shape)))
+    graph = optimize(trace(net, shape))
     graph.name = name
     return graph
