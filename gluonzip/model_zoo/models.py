@@ -58,7 +58,7 @@ def _from_gluoncv(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
     except ImportError as error:
         near = _near(name, [*OWN, *_vision_names()])
         raise MissingDependencyError(
-            f"network {name!r} is not one of gluonzip's or MXNet's{near}; GluonCV's names need "
+            f"network {name!r} is unknown to gluonzip and MXNet's zoo{near}; GluonCV's names need "
             "pip install 'gluonzip[zoo]'"
         ) from error
     names = model_zoo.get_model_list()

@@ -52,7 +52,7 @@ def no_training(monkeypatch):
         (["lenet", "--set", "stages.1.rules.0.spasity=0.5"], "did you mean 'sparsity'?"),
         (["lenet", "--set", "stages.1.rules.0.layers=conv9"], "pattern 'conv9' matches nothing"),
         (["lenet", "--set", "stages.2.layers=dense*"], "pattern 'dense*' matches nothing"),
-        (["lenet", "--set", "network.name=lenat"], "did you mean 'lenet'"),
+        (["lenet", "--set", "network.name=lenat"], "network 'lenat' is unknown"),
         (["lenet", "--set", "network=null"], "recipe 'lenet' names no network"),
         (["lenet", "--set", "network.options.depth=3"], "network.options of recipe 'lenet'"),
         (["lenet", "--set", "data.folder=/nowhere"], "/nowhere does not hold the MNIST set"),
