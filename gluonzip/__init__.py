@@ -17,7 +17,7 @@ _LAZY = {
 }
 _MODULES = frozenset(
     ("archive", "errors", "gluon", "graph", "model_zoo", "passes", "pipeline", "recipe", "report")
-    + ("runtime", "spec", "training")
+    + ("runtime", "schedule", "spec", "training")
 )
 
 __all__ = ["CompiledBlock", "Engine", "Recipe", "Report", "Result", "__version__", "compress"]

@@ -5,6 +5,7 @@ from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.distillation import DistillationLoss
 from gluonzip.gluon.graph_calibration import calibrate_graph
+from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.legacy import import_symbol
 from gluonzip.gluon.pruning import Sparsity, prune, sparsity
@@ -20,6 +21,7 @@ __all__ = [
     "GraphBlock",
     "Layer",
     "LayerRecord",
+    "Scheduled",
     "Sparsity",
     "calibrate",
     "calibrate_graph",
