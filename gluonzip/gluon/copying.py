@@ -12,7 +12,11 @@ def clone(net: Block) -> Block:
 
     ``copy.deepcopy`` fails on a network that has run hybridized, for its cached graphs cannot be
     copied; they are forgotten here, in ``net`` too, which builds them again when it next runs.
-    Parameters keep their names.
+    Parameters keep their names, and the copy trains as the original does.
     """
     clear_caches(net)
-    return copy.deepcopy(net)
+    copied = copy.deepcopy(net)
+    for parameter in copied.collect_params().values():
+        if parameter._grad is not None:
+            parameter._init_grad()  # copied arrays are not marked as autograd's variables
+    return copied

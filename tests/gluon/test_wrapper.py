@@ -235,6 +235,21 @@ def test_a_hybridized_network_clones():
     np.testing.assert_array_equal(net(x).asnumpy(), expected)
 
 
+def test_a_clone_trains_and_leaves_the_original_alone():
+    net, x = compressed("Conv2D")
+    net.hybridize()
+    expected = net(x).asnumpy()
+    twin = clone(net)
+    before = twin[0].weight.data().asnumpy()
+    trainer = mx.gluon.Trainer(twin.collect_params(), "sgd", {"learning_rate": 0.1})
+    with mx.autograd.record():
+        loss = (twin(x) ** 2).sum()
+    loss.backward()
+    trainer.step(1)
+    assert np.abs(twin[0].weight.data().asnumpy() - before).max() > 0
+    np.testing.assert_array_equal(net(x).asnumpy(), expected)
+
+
 @pytest.mark.parametrize("kind", ["Dense", "Conv2D", "LSTM", "custom"])
 def test_pickles(kind):
     net, x = compressed(kind)
