@@ -24,6 +24,9 @@ ISA_FLAGS = {
     "avx512bw": AVX512,
     "avx512vnni": [*AVX512, "-mavx512vnni"],
 }
+VERSION = (ROOT / "gluonzip" / "_version.py").read_text().split('"')[1]
+# Files that get flags of their own, by stem: those of an ISA, and the one that carries the version.
+FILE_FLAGS = {**ISA_FLAGS, "module": [f'-DGLUONZIP_VERSION="{VERSION}"']}
 # -ffp-contract=off: integer epilogues must round as the interpreter does; kernels that want a
 # fused multiply-add say so with an intrinsic.
 FLAGS = [
@@ -62,7 +65,7 @@ def core() -> Extension:
     return Extension(
         "gluonzip._core",
         sources=sources,
-        depends=headers,
+        depends=[*headers, "gluonzip/_version.py"],
         include_dirs=["csrc", pybind11.get_include()],
         extra_compile_args=FLAGS,
         extra_link_args=["-pthread", *([f"-fsanitize={SANITIZE}"] if SANITIZE else [])],
@@ -98,7 +101,7 @@ class BuildExt(build_ext):
 
         def compile_one(obj, src, ext, cc_args, extra_postargs, pp_opts):
             plain(
-                obj, src, ext, cc_args, extra_postargs + ISA_FLAGS.get(Path(src).stem, []), pp_opts
+                obj, src, ext, cc_args, extra_postargs + FILE_FLAGS.get(Path(src).stem, []), pp_opts
             )
 
         def compile_in_parallel(

@@ -46,5 +46,9 @@ class IsaError(GluonzipError, RuntimeError):
     """An instruction set was forced that this machine or build does not have."""
 
 
+class StaleCoreError(GluonzipError, ImportError):
+    """The compiled core is missing, or was built from other sources than the Python files."""
+
+
 class MissingDependencyError(GluonzipError, ImportError):
     """An optional package is missing; the message says which extra installs it."""

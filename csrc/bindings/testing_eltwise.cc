@@ -30,6 +30,10 @@ void bind_testing_eltwise(py::module_& m) {
     eltwise(isa).add_u8(a.data(), ma, b.data(), mb, leaky, slope, lo, hi, out.mutable_data(),
                         a.size());
   });
+  m.def("mul_u8",
+        [=](const std::string& isa, const Bytes& a, const Bytes& b, float factor, Bytes out) {
+          eltwise(isa).mul_u8(a.data(), b.data(), factor, out.mutable_data(), a.size());
+        });
   m.def("add_f32", [=](const std::string& isa, const Floats& a, const Floats& b, bool leaky,
                        float slope, float lo, float hi, Floats out) {
     eltwise(isa).add_f32(a.data(), b.data(), leaky, slope, lo, hi, out.mutable_data(), a.size());

@@ -1,8 +1,10 @@
 // add, sub, mul, div, maximum, minimum with NumPy broadcasting. Equal shapes run as they lie; one
-// number a channel (squeeze and excitation) runs along pixels; anything else goes plain.
+// number a channel (squeeze and excitation) runs along pixels; anything else goes plain. add and
+// mul of int8 operands: binary_codes.cc.
 #include <algorithm>
 #include <array>
 
+#include "binary_codes.h"
 #include "convert.h"
 #include "epilogue.h"
 #include "op_builders.h"
@@ -42,37 +44,6 @@ void activate(const Epilogue& tail, float* y, int64_t count) {
     y[i] = std::min(std::max(y[i], tail.lo), tail.hi);
   }
 }
-
-// Both operands int8, and the output too, or not.
-class AddCodesStep final : public Step {
- public:
-  void run(const RunContext& context, int64_t task, int) const override {
-    const uint8_t* xa = context.at<uint8_t>(a.ref);
-    const uint8_t* xb = context.at<uint8_t>(b.ref);
-    rows.run(task, tasks, [&](int64_t row, int64_t column, int64_t count) {
-      const uint8_t* pa = element(xa, a, row, column);
-      const uint8_t* pb = element(xb, b, row, column);
-      if (to.type == ElementType::kU8) {
-        eltwise->add_u8(pa, ma, pb, mb, tail.leaky, tail.slope, tail.lo, tail.hi,
-                        element(context.at<uint8_t>(to.ref), to, row, column), count);
-        return;
-      }
-      float left[kBlock], right[kBlock];
-      float* y = element(context.at<float>(to.ref), to, row, column);
-      for (int64_t i = 0; i < count; i += kBlock) {
-        const int64_t size = std::min(kBlock, count - i);
-        eltwise->dequantize(pa + i, ma, left, size);
-        eltwise->dequantize(pb + i, mb, right, size);
-        eltwise->add_f32(left, right, tail.leaky, tail.slope, tail.lo, tail.hi, y + i, size);
-      }
-    });
-  }
-  View a, b, to;
-  Rows rows;
-  float ma = 1.0f, mb = 1.0f;
-  Epilogue tail;
-  const EltwiseKernel* eltwise = nullptr;
-};
 
 // float32 operands of equal shapes, or one of them a number for each channel of an image.
 class BinaryStep final : public Step {
@@ -120,7 +91,7 @@ class Binary final : public PlainOp {
  public:
   explicit Binary(const Node& node)
       : PlainOp(node),
-        is_add_(node.op() == "add"),
+        has_codes_(node.op() == "add" || node.op() == "mul"),
         function_(*std::find_if(std::begin(kFunctions), std::end(kFunctions),
                                 [&](const auto& f) { return node.op() == f.name; })),
         tail_(read_tail(node)) {}
@@ -142,8 +113,10 @@ class Binary final : public PlainOp {
   void plan(OpPlan& plan) const override {
     const TensorType &a = plan.input_type(0), &b = plan.input_type(1);
     const Shape& y = plan.output_type().shape;
-    if (is_add_ && a.quantized() && b.quantized() && a.shape == b.shape) return add_codes(plan);
-    const bool fits = fits_pixels(a.shape, y) && fits_pixels(b.shape, y);
+    if (has_codes_ && a.quantized() && b.quantized()) {
+      return plan_binary_codes(plan, function_.map == map<mul>, tail_);
+    }
+    const bool fits = one_a_pixel_or_channel(a.shape, y) && one_a_pixel_or_channel(b.shape, y);
     if ((a.shape == b.shape) || (y.size() == 4 && fits)) return add_floats(plan);
     PlainOp::plan(plan);
   }
@@ -151,17 +124,8 @@ class Binary final : public PlainOp {
   void compute(const PlainCall& call) const override {
     const Shape& shape = call.y_type->shape;
     const size_t rank = shape.size();
-    // Elements between neighbours along each axis; 0 where an operand is broadcast.
-    std::array<int64_t, 32> strides[2];
-    for (int k = 0; k < 2; ++k) {
-      const Shape& x = call.x_type[k]->shape;
-      int64_t stride = 1;
-      for (size_t i = 0; i < rank; ++i) {
-        const int64_t n = i < x.size() ? x[x.size() - 1 - i] : 1;
-        strides[k][rank - 1 - i] = n == 1 ? 0 : stride;
-        stride *= n;
-      }
-    }
+    const Shape strides[2] = {broadcast_strides(call.x_type[0]->shape, rank),
+                              broadcast_strides(call.x_type[1]->shape, rank)};
     std::array<int64_t, 32> index{};
     int64_t at[2] = {0, 0};
     const int64_t count = call.y_type->elements();
@@ -181,29 +145,6 @@ class Binary final : public PlainOp {
   size_t run_time_inputs() const override { return 2; }
 
  private:
-  // The shape itself, or (N, C, 1, 1).
-  static bool fits_pixels(const Shape& x, const Shape& y) {
-    return x == y || (x.size() == 4 && y.size() == 4 && x[0] == y[0] && x[1] == y[1] && x[2] == 1 &&
-                      x[3] == 1);
-  }
-
-  float multiplier(const TensorType& x) const {
-    return static_cast<float>(static_cast<double>(x.scale) / tail_.out_scale);
-  }
-
-  void add_codes(OpPlan& plan) const {
-    auto step = std::make_unique<AddCodesStep>();
-    step->a = plan.input(0);
-    step->b = plan.input(1);
-    step->to = plan.output();
-    step->rows = Rows({&step->a, &step->b, &step->to});
-    step->ma = multiplier(plan.input_type(0));
-    step->mb = multiplier(plan.input_type(1));
-    step->tail = make_epilogue(tail_, tail_.out_scale);
-    step->kernel = "add_u8";
-    finish(plan, std::move(step));
-  }
-
   void add_floats(OpPlan& plan) const {
     auto step = std::make_unique<BinaryStep>();
     const Layout layout = plan.output_home().layout;
@@ -217,18 +158,13 @@ class Binary final : public PlainOp {
     step->tail = make_epilogue(tail_, 1.0f);
     step->inverse_scale = tail_.inverse_scale();
     step->kernel = function_.name;
-    finish(plan, std::move(step));
-  }
-
-  template <typename StepKind>
-  static void finish(OpPlan& plan, std::unique_ptr<StepKind> step) {
     step->eltwise = &plan.table().eltwise;
     step->bytes = step->a.bytes() + step->b.bytes() + step->to.bytes();
     step->tasks = step->rows.tasks(plan.threads(), step->bytes / kBytesPerNanosecond);
     plan.add(std::move(step));
   }
 
-  bool is_add_;
+  bool has_codes_;
   const BinaryFunction& function_;
   Tail tail_;
 };

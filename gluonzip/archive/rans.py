@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gluonzip import _core
+from gluonzip.archive.core import load_core
+
+_core = load_core()
 
 MAX_BITS = 8
 _LEVELS = 50

@@ -28,6 +28,10 @@ Integer semantics (all float arithmetic is float32, each step rounded; no fused 
       y = a * float32(float64(sa) / float64(so)) + b * float32(float64(sb) / float64(so))
 
   then act and rounding as above.
+* mul on two int8 inputs, with so = 1 if there is no ``out_scale``, then rounding as above::
+
+      y = float32(a * b) * float32(float64(sa) * float64(sb) / float64(so))
+
 * avg_pool and global_avg_pool on int8 input, with so = 1 if there is no ``out_scale``::
 
       y = float32(sum of codes) * (float32(float64(sx) / float64(so)) / float32(count))

@@ -187,5 +187,3 @@ def _weight_problems(graph: Graph, spec: OpSpec, node: Node) -> Iterator[str]:
                 f"weight {name!r} is scaled along axis {constant.axis}; "
                 f"{node.op} needs {spec.weight_axis}"
             )
-        elif per_channel and node.op == "conv_transpose2d" and node.attrs.get("groups", 1) != 1:
-            yield f"weight {name!r} of a grouped conv_transpose2d must have one scale"

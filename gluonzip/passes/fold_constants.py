@@ -71,8 +71,7 @@ def _is_weight_only(reader: Node, name: str) -> bool:
 
 def scales_weight(node: Node, axis: int) -> bool:
     """May the weight of a weighted node have one scale for each index along ``axis``?"""
-    grouped = node.op == "conv_transpose2d" and node.attrs.get("groups", 1) != 1
-    return axis == OPS[node.op].weight_axis and not grouped
+    return axis == OPS[node.op].weight_axis
 
 
 def _axis(graph: Graph, node: Node) -> int:

@@ -130,7 +130,7 @@ TRANSPOSED = {
 def test_conv_transpose2d(rng, case, quantized):
     shape, w, attrs = TRANSPOSED[case]
     constants = {
-        "w": weight(rng, *w, quantized=quantized, axis=1, per_channel="groups" not in attrs),
+        "w": weight(rng, *w, quantized=quantized, axis=1),
         "b": floats(rng, w[1] * attrs.get("groups", 1)),
     }
     tail = {"out_scale": 0.05} if quantized else {}
@@ -306,11 +306,9 @@ def test_binary_float(rng, op, case):
 
 
 @pytest.mark.parametrize("op", ["add", "sub", "mul", "maximum", "minimum"])
-@pytest.mark.parametrize("case", ["equal", "equal rank 3", "equal rows", "per channel"])
+@pytest.mark.parametrize("case", BROADCASTS)
 @pytest.mark.parametrize("x_scales", [(0.02, 0.03), (0.02, None), (None, 0.03)])
 def test_binary_int8(rng, op, case, x_scales):
-    if op == "add" and case == "per channel" and None not in x_scales:
-        pytest.skip("its own test below")
     shapes = list(BROADCASTS[case])
     graph = one_node(op, shapes, {}, {"out_scale": 0.037}, x_scales)
     check(graph, *(image(rng, *s) for s in shapes), threads=2)
@@ -325,10 +323,20 @@ def test_add_activation(rng, act, tail, x_scales):
     check(graph, image(rng, *shape), image(rng, *shape))
 
 
-def test_add_of_int8_that_broadcasts_is_within_one_step(rng):
-    shapes = [(2, 6, 3, 3), (2, 6, 1, 1)]
-    graph = one_node("add", shapes, {}, {"out_scale": 0.037}, (0.02, 0.03))
-    check(graph, *(image(rng, *s) for s in shapes), exact=False, rtol=1.5 / 127)
+@pytest.mark.parametrize("op", ["add", "mul"])
+@pytest.mark.parametrize("out_scale", [None, 0.011])
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "shapes",
+    [((2, 70, 5, 3), (2, 70, 1, 1)), ((1, 9, 5, 3), (1, 1, 5, 3)), ((2, 300), (1,)),
+     ((2, 1, 4), (3, 1)), ((1, 6, 1, 1), (2, 6, 3, 3)), ((1, 1), (1, 1))],
+)  # fmt: skip
+def test_int8_operands_that_broadcast_give_the_interpreters_codes(rng, op, out_scale, isa, shapes):
+    attrs = {} if out_scale is None else {"out_scale": out_scale}
+    if op == "add":
+        attrs |= ACTS["leaky"]
+    graph = one_node(op, shapes, {}, attrs, (0.02, 0.013))
+    check(graph, *(image(rng, *s) for s in shapes), isa=isa, threads=2, exact=True)
 
 
 @pytest.mark.parametrize("shape", [(6, 1, 1), (1, 6, 1, 1), (2, 6, 3, 3)])

@@ -144,12 +144,13 @@ def slow_conv(x, weight, stride, dilation, pad, groups):
     return acc
 
 
+@pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("so", [None, 5.0])
-def test_conv_transpose2d_equals_its_float_twin_on_exact_numbers(so):
+def test_conv_transpose2d_equals_its_float_twin_on_exact_numbers(so, groups):
     rng = np.random.default_rng(0)
     x, weight = codes(rng, 2, 4, 5, 5), codes(rng, 4, 3, 3, 3)
-    sw = np.asarray([0.5, 0.25, 2.0], f32)
-    attrs = {"stride": [2, 2], "pad": [1, 0, 1, 0]}
+    sw = np.asarray([0.5, 0.25, 2.0], f32)  # of the output channels of each group
+    attrs = {"stride": [2, 2], "pad": [1, 0, 1, 0], "groups": groups}
     options = with_scale(attrs, so)
     got = run("conv_transpose2d", options, (x, 0.5), Constant(weight, sw, axis=1))
     graph = Graph(
@@ -159,7 +160,7 @@ def test_conv_transpose2d_equals_its_float_twin_on_exact_numbers(so):
         {"w": Constant(weight.astype(f32))},
     )
     (acc,) = interpret(graph, x.astype(f32))
-    want = epilogue(np.moveaxis(acc, 1, -1), 0.5, sw, so, None, None, None, {})
+    want = epilogue(np.moveaxis(acc, 1, -1), 0.5, np.tile(sw, groups), so, None, None, None, {})
     np.testing.assert_array_equal(got, np.moveaxis(want, -1, 1))
 
 
@@ -169,6 +170,17 @@ def test_accumulators_past_24_bits_are_exact():
     weight[0, -1] = 126
     got = run("dense", {}, (x, 1.0), Constant(weight, f32(1)))
     assert got[0, 0] == f32(127 * 127 * 1040 + 127 * 126)
+
+
+@pytest.mark.parametrize("so", [None, 0.021])
+def test_mul(so):
+    rng = np.random.default_rng(1)
+    a, b = codes(rng, 2, 3, 5), codes(rng, 3, 1)
+    got = run("mul", with_scale({}, so), (a, 0.1), (b, 0.07))
+    m = f32(f64(f32(0.1)) * f64(f32(0.07)) / f64(f32(1 if so is None else so)))
+    y = (a.astype(np.int32) * b).astype(f32) * m
+    want = y if so is None else np.rint(np.clip(y, f32(-127), f32(127))).astype(np.int8)
+    np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize("attrs", [{}, {"act": "relu"}, {"act": "leaky_relu", "act_slope": 0.3}])

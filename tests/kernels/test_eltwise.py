@@ -92,6 +92,16 @@ def test_lookup_of_every_code(isa):
 
 
 @CHECK
+@given(n=COUNTS, seed=SEEDS, m=st.sampled_from([0.0031, 0.05]))
+def test_mul_u8(isa, n, seed, m):
+    a, b = codes(np.random.default_rng(seed), 2, n)
+    out, whole = output(n, np.uint8)
+    testing.mul_u8(isa, a, b, m, out)
+    np.testing.assert_array_equal(out, to_codes(values(a) * values(b) * f32(m)))
+    assert untouched(whole)
+
+
+@CHECK
 @given(n=COUNTS, seed=SEEDS, leaky=st.booleans(), bounds=BOUNDS)
 def test_add_u8(isa, n, seed, leaky, bounds):
     rng = np.random.default_rng(seed)

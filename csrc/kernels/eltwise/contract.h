@@ -19,6 +19,8 @@ struct EltwiseKernel {
   // tail of an Epilogue.
   void (*add_u8)(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, float slope,
                  float lo, float hi, uint8_t* out, int64_t count);
+  // y = float(a * b) * m, clamped to [-127, 127], then rint
+  void (*mul_u8)(const uint8_t* a, const uint8_t* b, float m, uint8_t* out, int64_t count);
   // y = a + b, leaky, clamp
   void (*add_f32)(const float* a, const float* b, bool leaky, float slope, float lo, float hi,
                   float* out, int64_t count);

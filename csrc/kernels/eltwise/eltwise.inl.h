@@ -74,6 +74,16 @@ void add_u8(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, 
   }
 }
 
+void mul_u8(const uint8_t* a, const uint8_t* b, float m, uint8_t* out, int64_t count) {
+  for (int64_t i = 0; i < count; i += kStep) {
+    Block x, y;
+    load_block(a + i, 1.0f, count - i, x);
+    load_block(b + i, 1.0f, count - i, y);
+    for (int v = 0; v < kVecs; ++v) y[v] = Vector::mul(Vector::mul(x[v], y[v]), Vector::set(m));
+    store_block(out + i, y, count - i);
+  }
+}
+
 void add_f32(const float* a, const float* b, bool leaky, float slope, float lo, float hi,
              float* out, int64_t count) {
   const Activation f = {leaky, slope, lo, hi};

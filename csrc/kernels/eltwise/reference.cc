@@ -24,6 +24,12 @@ void add_u8(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, 
   }
 }
 
+void mul_u8(const uint8_t* a, const uint8_t* b, float m, uint8_t* out, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = biased_code(code_value(a[i]) * code_value(b[i]) * m);
+  }
+}
+
 void add_f32(const float* a, const float* b, bool leaky, float slope, float lo, float hi,
              float* out, int64_t count) {
   for (int64_t i = 0; i < count; ++i) out[i] = activate(a[i] + b[i], leaky, slope, lo, hi);
@@ -80,6 +86,7 @@ extern const EltwiseKernel eltwise = {quantize,
                                       dequantize,
                                       lookup,
                                       add_u8,
+                                      mul_u8,
                                       add_f32,
                                       scale_shift,
                                       planes_to_pixels_f32,

@@ -62,7 +62,6 @@ _UNARY = {
 }
 _BINARY = {
     "sub": np.subtract,
-    "mul": np.multiply,
     "div": np.divide,
     "maximum": np.maximum,
     "minimum": np.minimum,
@@ -101,3 +100,16 @@ def add(a, x: Value, y: Value) -> Value:
     if a.out_scale is None:
         return Value(total)
     return Value(to_codes(total), np.asarray(f32(a.out_scale)))
+
+
+@on_values("mul")
+def mul(a, x: Value, y: Value) -> Value:
+    if not (x.quantized and y.quantized):
+        product = x.real() * y.real()
+        return Value(product) if a.out_scale is None else quantize(product, a.out_scale)
+    so = np.float64(1 if a.out_scale is None else f32(a.out_scale))
+    factor = f32(np.float64(x.scale) * np.float64(y.scale) / so)
+    product = (x.data.astype(np.int32) * y.data).astype(f32) * factor
+    if a.out_scale is None:
+        return Value(product)
+    return Value(to_codes(product), np.asarray(f32(a.out_scale)))

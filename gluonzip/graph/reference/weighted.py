@@ -54,7 +54,10 @@ def _weighted(product, a, x: Value, weight: Value, bias, residual, out_axis: int
     if x.quantized and weight.quantized:
         dtype = _exact_dtype(x.data, weight.data)
         acc = product(a, x.data.astype(dtype), weight.data.astype(dtype))
-        return _integer_epilogue(a, acc, x.scale, weight.scale, bias, residual, out_axis)
+        scale = weight.scale
+        if scale.ndim:  # a transposed convolution's scales count the channels of one group
+            scale = np.tile(scale, acc.shape[out_axis] // scale.size)
+        return _integer_epilogue(a, acc, x.scale, scale, bias, residual, out_axis)
     y = product(a, x.real(), weight.real())
     return _float_epilogue(a, y, bias, residual, out_axis)
 
