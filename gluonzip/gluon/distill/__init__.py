@@ -1,5 +1,7 @@
 """Knowledge distillation: losses, taps into inner layers, and the Distiller that joins them."""
 
-from gluonzip.gluon.distill.losses import DistillationLoss
+from gluonzip.gluon.distill.losses import *  # noqa: F403
+from gluonzip.gluon.distill.losses import __all__ as _losses
+from gluonzip.gluon.distill.taps import TappedBlock, Taps
 
-__all__ = ["DistillationLoss"]
+__all__ = [*_losses, "TappedBlock", "Taps"]
