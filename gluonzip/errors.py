@@ -52,3 +52,15 @@ class StaleCoreError(GluonzipError, ImportError):
 
 class MissingDependencyError(GluonzipError, ImportError):
     """An optional package is missing; the message says which extra installs it."""
+
+
+class CacheError(GluonzipError, ValueError):
+    """A cache of a teacher's answers belongs to another teacher or data set, or is damaged."""
+
+
+class CheckpointError(GluonzipError, ValueError):
+    """A checkpoint is damaged, or belongs to another network or other settings."""
+
+
+class DivergedError(GluonzipError, ArithmeticError):
+    """Training gave NaN or infinity; names the step and, as far as it can be found, the layer."""

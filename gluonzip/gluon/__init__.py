@@ -3,7 +3,7 @@
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
 from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
-from gluonzip.gluon.distill import DistillationLoss
+from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
@@ -18,11 +18,14 @@ from gluonzip.gluon.tracing import trace, trace_symbol
 __all__ = [
     "CompiledBlock",
     "DistillationLoss",
+    "Distiller",
+    "Feature",
     "GraphBlock",
     "Layer",
     "LayerRecord",
     "Scheduled",
     "Sparsity",
+    "Taps",
     "calibrate",
     "calibrate_graph",
     "clone",

@@ -17,9 +17,10 @@ class ScoreLoss(mx.gluon.loss.Loss):
     Inputs: student scores s and teacher scores t of the same shape, with the classes on ``axis``:
     (N, classes); or with positions, (N, classes, H, W) and ``axis=1`` for segmentation, (N,
     anchors, classes) and ``axis=-1`` for detection. Labels without the class axis, as indices; or
-    with it, as probabilities (``sparse_label=False``); may be left out with ``alpha=1``. An
-    optional weight of samples or positions that broadcasts against (N, 1), (N, 1, H, W), (N,
-    anchors, 1). Output: (N,), the mean over positions. No gradient flows into t.
+    with it, as probabilities (``sparse_label=False``); may be left out with ``alpha=1``. An index
+    below 0 means that the label is not known: only the teacher speaks there. An optional weight of
+    samples or positions broadcasts against (N, 1), (N, 1, H, W), (N, anchors, 1). Output: (N,), the
+    mean over positions. No gradient flows into t.
 
     A subclass has :meth:`compare`. ``alpha`` may be set while training (schedules do).
 
@@ -57,9 +58,13 @@ class ScoreLoss(mx.gluon.loss.Loss):
         """The teacher's part for each position, the class axis kept with length 1."""
         raise NotImplementedError
 
+    def check(self, student: Any, teacher: Any) -> None:
+        """ShapeError when the two (NDArrays) cannot be compared."""
+        checks.same_scores(student, teacher, self._axis)
+
     def forward(self, student: Any, teacher: Any, label: Any = None, weight: Any = None) -> Any:
         if isinstance(student, mx.nd.NDArray):
-            checks.same_scores(student, teacher, self._axis)
+            self.check(student, teacher)
         if label is None and (self.alpha != 1 or self.needs_label):
             if self.needs_label:
                 raise ConfigError(f"{type(self).__name__} needs labels")
@@ -83,8 +88,11 @@ class ScoreLoss(mx.gluon.loss.Loss):
     def _cross_entropy(self, F: Any, student: Any, label: Any) -> Any:
         log_q = F.log_softmax(student, axis=self._axis)
         if self._sparse_label:
-            return -F.pick(log_q, label, axis=self._axis, keepdims=True)
+            return -F.pick(log_q, label, axis=self._axis, keepdims=True) * self._known(F, label)
         return -F.sum(log_q * label, axis=self._axis, keepdims=True)
+
+    def _known(self, F: Any, label: Any) -> Any:
+        return F.expand_dims(label >= 0, axis=self._axis)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(alpha={self.alpha})"

@@ -20,7 +20,7 @@ class DecoupledLoss(ScoreLoss):
     With p = softmax(scores / T): b = (p_label, 1 - p_label), and p-hat the softmax over all classes
     but the label. ``target`` is the paper's alpha (a), ``others`` its beta (b). The classical loss
     is a = 1 with b = 1 - p_label of the teacher, so it forgets the others when the teacher is sure.
-    Labels are indices and always needed.
+    Labels are indices and always needed; samples whose label is not known (below 0) teach nothing.
     """
 
     needs_label = True
@@ -47,7 +47,7 @@ class DecoupledLoss(ScoreLoss):
             log_q, log_p = (F.log_softmax(x, axis=self._axis) for x in (s_others, t_others))
             among = F.sum(F.exp(log_p) * (log_p - log_q), axis=self._axis, keepdims=True)
             loss = loss + self.others * among
-        return self.temperature**2 * loss
+        return self.temperature**2 * loss * self._known(F, label)
 
     def _binary(self, F: Any, s: Any, t: Any, s_others: Any, t_others: Any, label: Any) -> Any:
         """KL between (p_label, 1 - p_label) of teacher and student."""

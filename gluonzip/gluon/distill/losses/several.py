@@ -52,13 +52,17 @@ class SeveralTeachersLoss(mx.gluon.loss.Loss):
         self.loss.alpha = value
         self._clear_cached_op()
 
-    def forward(self, student: Any, teachers: Any, label: Any = None, weight: Any = None) -> Any:
-        teachers = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
+    def check(self, student: Any, teachers: Any) -> None:
+        """ShapeError when the scores cannot be compared."""
         if self._shares is not None and len(teachers) != len(self._shares):
             raise ShapeError(f"{len(teachers)} teachers but {len(self._shares)} weights")
+        for teacher in teachers:
+            self.loss.check(student, teacher)
+
+    def forward(self, student: Any, teachers: Any, label: Any = None, weight: Any = None) -> Any:
+        teachers = list(teachers) if isinstance(teachers, (list, tuple)) else [teachers]
         if isinstance(student, mx.nd.NDArray):
-            for teacher in teachers:
-                checks.same_scores(student, teacher, self.loss._axis)
+            self.check(student, teachers)
         return super().forward(student, teachers, label, weight)
 
     def hybrid_forward(
