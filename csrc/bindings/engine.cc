@@ -114,6 +114,11 @@ py::list profile(Engine& engine, const py::list& arrays, int repeat) {
   return steps;
 }
 
+Choices tune(Engine& engine, const std::vector<Shape>& shapes) {
+  py::gil_scoped_release release;
+  return engine.tune(shapes);
+}
+
 py::list inputs(const Engine& engine) {
   py::list result;
   for (const ModelInput& input : engine.network().inputs()) {
@@ -161,9 +166,15 @@ void bind_engine(py::module_& m) {
           "clone",
           [](const Engine& engine, int threads) {
             py::gil_scoped_release release;
-            return std::make_unique<Engine>(engine.shared_network(), threads);
+            auto clone = std::make_unique<Engine>(engine.shared_network(), threads);
+            Choices choices = engine.choices();
+            if (!choices.empty()) clone->set_choices(std::move(choices));
+            return clone;
           },
           py::arg("threads"))
+      .def("tune", &tune, py::arg("shapes"))
+      .def("set_choices", &Engine::set_choices, py::arg("choices"))
+      .def("choices", &Engine::choices)
       .def("run", &run, py::arg("arrays"), py::arg("taps") = std::vector<std::string>())
       .def("profile", &profile, py::arg("arrays"), py::arg("repeat"))
       .def_property_readonly("inputs", &inputs)

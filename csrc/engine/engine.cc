@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "tuner.h"
+
 namespace glz {
 
 // ---------------------------------------------------------------- memory of a call
@@ -70,22 +72,48 @@ std::shared_ptr<BoundPlan> Engine::plan(const std::vector<Shape>& input_shapes,
   GLZ_CHECK(input_shapes.size() == network_->inputs().size(), kShape,
             "network '" << network_->name() << "' takes " << network_->inputs().size()
                         << " inputs, not " << input_shapes.size());
-  const auto make = [&] {
-    return std::make_shared<BoundPlan>(make_plan(network_, input_shapes, threads(), taps),
-                                       threads());
-  };
-  if (!taps.empty()) return make();
   const std::lock_guard<std::mutex> lock(cache_mutex_);
+  if (!taps.empty()) return make_bound(input_shapes, taps);
   const auto found = std::find_if(cache_.begin(), cache_.end(), [&](const auto& bound) {
     return bound->plan().input_shapes == input_shapes;
   });
   if (found != cache_.end()) {
     std::rotate(found, found + 1, cache_.end());
   } else {
-    cache_.push_back(make());
+    cache_.push_back(make_bound(input_shapes, {}));
     if (cache_.size() > kCachedPlans) cache_.erase(cache_.begin());
   }
   return cache_.back();
+}
+
+std::shared_ptr<BoundPlan> Engine::make_bound(const std::vector<Shape>& input_shapes,
+                                              const std::vector<int32_t>& taps) const {
+  auto plan = make_plan(network_, input_shapes, threads(), taps);
+  for (const auto& step : plan->steps) apply_choice(choices_, step.get());
+  return std::make_shared<BoundPlan>(std::move(plan), threads());
+}
+
+Choices Engine::choices() const {
+  const std::lock_guard<std::mutex> lock(cache_mutex_);
+  return choices_;
+}
+
+void Engine::set_choices(Choices choices) {
+  const std::lock_guard<std::mutex> lock(cache_mutex_);
+  choices_ = std::move(choices);
+  cache_.clear();
+}
+
+Choices Engine::tune(const std::vector<Shape>& input_shapes) {
+  BoundPlan own(make_plan(network_, input_shapes, threads(), {}), threads());
+  const Choices found = Tuner(this, &own).tune(choices());
+  const std::lock_guard<std::mutex> lock(cache_mutex_);
+  for (const auto& [signature, name] : found) choices_[signature] = name;
+  const auto same = [&](const auto& bound) { return bound->plan().input_shapes == input_shapes; };
+  cache_.erase(std::remove_if(cache_.begin(), cache_.end(), same), cache_.end());
+  cache_.push_back(make_bound(input_shapes, {}));
+  if (cache_.size() > kCachedPlans) cache_.erase(cache_.begin());
+  return found;
 }
 
 size_t Engine::arena_bytes() const {

@@ -1,8 +1,10 @@
 // Runs a network: plans for the shapes at hand, cached; memory for each call, reused.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "../base/thread_pool.h"
@@ -21,6 +23,7 @@ class BoundPlan {
 
  private:
   friend class Engine;
+  friend class Tuner;
   struct Instance {
     Buffer arena, workspace;
     std::vector<char*> base;
@@ -35,6 +38,9 @@ class BoundPlan {
   std::vector<std::unique_ptr<Instance>> idle_;
   size_t instances_ = 0;
 };
+
+// Step::signature -> Step::variant_name: what a measurement found fastest.
+using Choices = std::map<std::string, std::string>;
 
 // Safe to use from several threads at once. With one thread calls run side by side; with more they
 // take turns, since each uses all of the engine's threads.
@@ -57,9 +63,19 @@ class Engine {
   std::vector<std::vector<double>> profile(BoundPlan& bound, const std::vector<const void*>& inputs,
                                            const std::vector<void*>& outputs, int repeat);
 
+  // Makes the plan for these input shapes anew with the fastest way of each step: as `choices` say,
+  // measured where they say nothing. Returns the choices for all of its steps. Later plans and
+  // clones use them too.
+  Choices tune(const std::vector<Shape>& input_shapes);
+  void set_choices(Choices choices);
+  Choices choices() const;
+
   size_t arena_bytes() const;  // of every cached plan
 
  private:
+  std::shared_ptr<BoundPlan> make_bound(const std::vector<Shape>& input_shapes,
+                                        const std::vector<int32_t>& taps) const;
+
   template <typename Around>
   void run_steps(BoundPlan& bound, const std::vector<const void*>& inputs,
                  const std::vector<void*>& outputs, Around around);
@@ -70,6 +86,7 @@ class Engine {
   std::mutex turn_;
   mutable std::mutex cache_mutex_;
   std::vector<std::shared_ptr<BoundPlan>> cache_;  // most recently used last
+  Choices choices_;                                // guarded by cache_mutex_
 };
 
 }  // namespace glz

@@ -72,6 +72,13 @@ class ConvStep final : public Step {
                panels.begin, panels.end);
   }
 
+  int variants() const override { return static_cast<int>(grids.size()); }
+  std::string variant_name(int variant) const override { return grids[variant].name(); }
+  void choose(int variant) override {
+    grid = grids[variant];
+    tasks = grid.tasks() * groups;
+  }
+
   Epilogue group_epilogue(const RunContext& context, int64_t channel) const {
     Epilogue e = epilogue;
     if (e.multiplier != nullptr) e.multiplier += channel;
@@ -90,7 +97,9 @@ class ConvStep final : public Step {
   const char* packed;
   size_t group_bytes;
   int64_t tile_rows;
+  int64_t groups;
   Grid grid;
+  std::vector<Grid> grids;  // to choose from
 };
 
 template <typename Args, typename Kernel, typename Input>
@@ -108,12 +117,58 @@ class DepthwiseStep final : public Step {
     kernel_run(args, rows.begin, rows.end);
   }
 
+  int variants() const override { return static_cast<int>(cuts.size()); }
+  std::string variant_name(int variant) const override { return std::to_string(cuts[variant]); }
+  void choose(int variant) override { tasks = cuts[variant]; }
+
   decltype(Kernel::run) kernel_run;
   ConvGeometry geometry;
   Epilogue epilogue;
   Ref input, output, residual;
   const char* packed;
+  std::vector<int64_t> cuts;  // numbers of tasks to choose from
 };
+
+// The planner's guess, then other numbers of tasks for `rows` items.
+std::vector<int64_t> candidate_cuts(int64_t guess, int64_t rows, int threads) {
+  std::vector<int64_t> cuts = {guess};
+  for (int64_t tasks = threads; tasks <= std::min<int64_t>(rows, 16 * threads); tasks *= 2) {
+    if (tasks != guess) cuts.push_back(tasks);
+  }
+  return cuts;
+}
+
+// What two steps that take equally long have in common.
+std::string step_signature(const char* kernel, const ConvGeometry& g, int64_t groups,
+                           const Epilogue& e, int threads) {
+  std::string text = kernel;
+  for (int64_t number : {g.n,
+                         g.h,
+                         g.w,
+                         g.channels,
+                         g.stride_c,
+                         g.kh,
+                         g.kw,
+                         g.sh,
+                         g.sw,
+                         g.pad_top,
+                         g.pad_left,
+                         g.dh,
+                         g.dw,
+                         g.oh,
+                         g.ow,
+                         g.out_channels,
+                         groups,
+                         e.output_stride,
+                         e.residual_stride,
+                         static_cast<int64_t>(e.output_type),
+                         static_cast<int64_t>(e.residual_type),
+                         int64_t{e.leaky},
+                         int64_t{threads}}) {
+    text += " " + std::to_string(number);
+  }
+  return text;
+}
 
 }  // namespace
 
@@ -265,11 +320,13 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     step->kernel = kernel;
     step->macs = macs;
     step->bytes = traffic;
+    step->signature = step_signature(kernel, g, groups_, epilogue, plan.threads());
     plan.add(std::move(step));
   };
   const auto depthwise = [&](auto step, const auto& kernel, const char* name) {
     step->kernel_run = kernel.run;
     step->tasks = row_tasks(g.n * g.oh, plan.threads(), nanoseconds);
+    step->cuts = candidate_cuts(step->tasks, g.n * g.oh, plan.threads());
     finish(std::move(step), name);
   };
   const auto grouped = [&](auto step, const auto& kernel, const char* name) {
@@ -277,12 +334,13 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     step->group_bytes = group_bytes_;
     step->tile_rows = kernel.tile_rows;
     const double row_bytes = static_cast<double>(x.bytes()) / std::max<int64_t>(x.rows(), 1);
-    step->grid =
-        make_grid(ceil_div(g.rows(), kernel.tile_rows), ceil_div(g.out_channels, kernel.panel),
-                  groups_ == 1 ? plan.threads() : 1,
-                  {nanoseconds, row_bytes * kernel.tile_rows,
-                   static_cast<double>(group_bytes_) * kernel.panel / g.out_channels});
-    step->tasks = step->grid.tasks() * groups_;
+    step->groups = groups_;
+    step->grids =
+        candidate_grids(ceil_div(g.rows(), kernel.tile_rows),
+                        ceil_div(g.out_channels, kernel.panel), groups_ == 1 ? plan.threads() : 1,
+                        {nanoseconds, row_bytes * kernel.tile_rows,
+                         static_cast<double>(group_bytes_) * kernel.panel / g.out_channels});
+    step->choose(0);
     step->workspace = kernel.workspace_bytes(g);
     finish(std::move(step), name);
   };

@@ -1,5 +1,7 @@
 #include "partition.h"
 
+#include <utility>
+
 #include "../base/check.h"
 
 namespace glz {
@@ -40,6 +42,37 @@ Grid make_grid(int64_t rows, int64_t panels, int threads, const GridCost& cost) 
     }
   }
   return best;
+}
+
+std::string Grid::name() const {
+  return std::to_string(row_blocks) + "x" + std::to_string(panel_blocks) +
+         (panels_outside ? " panels outside" : "");
+}
+
+std::vector<Grid> candidate_grids(int64_t rows, int64_t panels, int threads, const GridCost& cost) {
+  constexpr size_t kMostGrids = 8;
+  std::vector<Grid> grids;
+  for (int64_t r = 1; r <= std::min<int64_t>(rows, 8 * threads); r *= 2) {
+    for (int64_t p = 1; p <= std::min<int64_t>(panels, 8 * threads / r); p *= 2) {
+      if (threads > 1 && r * p % threads != 0) continue;
+      grids.push_back({rows, panels, r, p});
+      if (r > 1 && p > 1) grids.push_back({rows, panels, r, p, true});
+    }
+  }
+  // First those that share out rows alone, or panels alone.
+  const auto rank = [&](const Grid& grid) {
+    const bool plain = grid.tasks() == threads && (grid.row_blocks == 1 || grid.panel_blocks == 1);
+    return std::make_pair(!plain, estimate(grid, threads, cost));
+  };
+  std::stable_sort(grids.begin(), grids.end(),
+                   [&](const Grid& a, const Grid& b) { return rank(a) < rank(b); });
+  const Grid guess = make_grid(rows, panels, threads, cost);
+  grids.erase(std::remove_if(grids.begin(), grids.end(),
+                             [&](const Grid& grid) { return grid.name() == guess.name(); }),
+              grids.end());
+  grids.insert(grids.begin(), guess);
+  if (grids.size() > kMostGrids) grids.resize(kMostGrids);
+  return grids;
 }
 
 }  // namespace glz

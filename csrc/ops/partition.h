@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace glz {
 
@@ -15,16 +17,21 @@ inline Range part_of(int64_t count, int64_t index, int64_t parts) {
   return {count * index / parts, count * (index + 1) / parts};
 }
 
-// A grid of row_blocks x panel_blocks tasks over rows x panels items.
+// A grid of row_blocks x panel_blocks tasks over rows x panels items. Successive tasks share their
+// rows, or, with `panels_outside`, their panels.
 struct Grid {
   int64_t rows = 1, panels = 1;
   int64_t row_blocks = 1, panel_blocks = 1;
+  bool panels_outside = false;
 
   int64_t tasks() const { return row_blocks * panel_blocks; }
-  Range row_range(int64_t task) const { return part_of(rows, task / panel_blocks, row_blocks); }
-  Range panel_range(int64_t task) const {
-    return part_of(panels, task % panel_blocks, panel_blocks);
+  Range row_range(int64_t task) const {
+    return part_of(rows, panels_outside ? task % row_blocks : task / panel_blocks, row_blocks);
   }
+  Range panel_range(int64_t task) const {
+    return part_of(panels, panels_outside ? task / row_blocks : task % panel_blocks, panel_blocks);
+  }
+  std::string name() const;
 };
 
 struct GridCost {
@@ -35,6 +42,9 @@ struct GridCost {
 
 // The grid with the shortest estimated time on `threads` threads.
 Grid make_grid(int64_t rows, int64_t panels, int threads, const GridCost& cost);
+
+// That grid, and others worth measuring: other cuts, finer ones, the other order of tasks.
+std::vector<Grid> candidate_grids(int64_t rows, int64_t panels, int threads, const GridCost& cost);
 
 // Rows alone: how many tasks for `rows` items that take `nanoseconds` in all.
 inline int64_t row_tasks(int64_t rows, int threads, double nanoseconds) {

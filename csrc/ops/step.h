@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "view.h"
 
@@ -25,6 +26,16 @@ class Step {
   virtual ~Step() = default;
   // Tasks write disjoint outputs; `thread` says whose scratch to use.
   virtual void run(const RunContext& context, int64_t task, int thread) const = 0;
+
+  // Ways to do the same work, to the bit; only a measurement can tell which is fastest
+  // (engine/tuner.h). Way 0 is the planner's guess. choose() is for a plan that nobody runs yet.
+  virtual int variants() const { return 1; }
+  virtual std::string variant_name(int variant) const {
+    (void)variant;
+    return "only";
+  }
+  virtual void choose(int variant) { (void)variant; }
+  std::string signature;  // steps of one signature are alike: kernel, geometry, threads
 
   // Steps of no node: conversions of the network's inputs and outputs.
   static constexpr int32_t kOutputSide = -1, kInputSide = -2;

@@ -12,10 +12,12 @@ from gluonzip.runtime.operators import (
     spmm,
     spmm_s8,
 )
+from gluonzip.runtime.streams import Streams
 
 __all__ = [
     "Engine",
     "SparseMatrix",
+    "Streams",
     "best_isa",
     "conv2d_f32",
     "conv2d_s8",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from gluonzip import _core
 from gluonzip.archive import to_bytes
 from gluonzip.errors import ConfigError
+from gluonzip.runtime.streams import Inputs, Streams
+from gluonzip.runtime.tuning import ChoiceCache
 
 if TYPE_CHECKING:
     from gluonzip.graph import Graph
@@ -50,7 +52,11 @@ class Engine:
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, threads: int | None = None, isa: str | None = None
+        cls,
+        path: str | os.PathLike,
+        threads: int | None = None,
+        isa: str | None = None,
+        tune: bool = False,
     ) -> Engine:
         """The engine of a ``.glz`` archive.
 
@@ -59,12 +65,16 @@ class Engine:
         or the best). Convolutions and dense layers with enough zeros run on sparse kernels, by the
         shapes of the first call (:meth:`profile` names them: ``sparse_s8``, ``sparse_f32``); the
         environment variable GLUONZIP_SPARSE, read then, says ``auto``, ``always`` or ``never``;
-        anything else raises ConfigError at the first call.
+        anything else raises ConfigError at the first call. ``tune``: measure what is fastest on
+        this machine, as :meth:`tune` does for a batch of 1, unless it is known from before.
 
         Raises ArchiveError for a file that is no sound archive, UnsupportedError for an operator
         that the engine lacks, IsaError for an ISA that this machine lacks.
         """
-        return cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or ""))
+        engine = cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or ""))
+        if tune:
+            engine.tune()
+        return engine
 
     @classmethod
     def from_graph(cls, graph: Graph, threads: int | None = None, isa: str | None = None) -> Engine:
@@ -75,6 +85,54 @@ class Engine:
     def clone(self, threads: int | None = None) -> Engine:
         """Another engine of the same network, with threads of its own; weights are shared."""
         return Engine(self._core.clone(_threads(threads)))
+
+    def tune(self, *inputs: np.ndarray) -> dict[str, str]:
+        """Measure how each layer runs fastest here: how its work is cut into tasks, in which order.
+
+        For the shapes of ``inputs`` (default: the network's own, with a batch of 1). A layer's cut
+        changes only if another was clearly faster in two measurements; outputs stay the same to the
+        bit. Takes about a hundred calls. What was found is kept on disk
+        (:mod:`gluonzip.runtime.tuning`; the environment variable GLUONZIP_CACHE names another
+        folder), so that the next engine of such layers measures nothing, and serves this engine's
+        later clones too. Returns the choices: signature of a layer's work -> the way chosen.
+
+        Raises ConfigError if the network leaves axes other than the first open and no ``inputs``
+        are given, ShapeError as a call.
+        """
+        cache = ChoiceCache(self.isa, self.threads)
+        known = cache.load()
+        self._core.set_choices({**known, **self._core.choices()})
+        found = self._core.tune(self._shapes(inputs))
+        if found.items() - known.items():
+            cache.save({**cache.load(), **found})
+        return found
+
+    def _shapes(self, inputs: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
+        if inputs:
+            return [np.shape(array) for array in inputs]
+        shapes = [(shape[0] or 1, *shape[1:]) if shape else () for _, shape, _ in self.inputs]
+        for (name, shape, _), nominal in zip(self.inputs, shapes, strict=True):
+            if 0 in nominal:
+                raise ConfigError(
+                    f"input {name!r} takes shapes {shape}, where 0 is any length: give tune() "
+                    "arrays of the shapes that it is to measure"
+                )
+        return shapes
+
+    # ------------------------------------------------------------ several at once
+    def streams(self, streams: int | None = None) -> Streams:
+        """So many independent copies of this engine, which share its weights and divide its threads
+        (default: one thread each), for calls from several Python threads at once.
+
+        Raises ConfigError for fewer than 1 or more than :attr:`threads`.
+        """
+        return Streams(self, self.threads if streams is None else streams)
+
+    def map(self, inputs: Iterable[Inputs], streams: int | None = None) -> Iterator[Any]:
+        """The outputs for each of ``inputs`` (an array, or a sequence of arrays), in order, with
+        ``streams`` calls under way at once: more of them a second than one after the other, each
+        taking longer. See :meth:`gluonzip.runtime.streams.Streams.map`."""
+        return self.streams(streams).map(inputs)
 
     # ------------------------------------------------------------ running
     def __call__(self, *inputs: np.ndarray) -> np.ndarray | tuple[np.ndarray, ...]:
