@@ -15,7 +15,8 @@ ORDER = [
     {"schedule", "spec"},
     {"graph"},
     {"passes", "archive"},
-    {"runtime"},
+    {"runtime", "onnx"},
+    {"tflite"},
     {"gluon"},
     {"training"},
     {"report"},
@@ -28,6 +29,11 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
 # The layers that may import a third-party package.
 ONLY_IN = {
+    "onnx": {"onnx"},
+    "onnxruntime": {"onnx"},
+    "openvino": {"onnx"},
+    "tflite": {"tflite"},
+    "flatbuffers": {"tflite"},
     "mxnet": {"gluon", "training", "report", "pipeline", "model_zoo"},
     "gluoncv": {"model_zoo"},
     "click": {"cli"},

@@ -4,6 +4,7 @@ from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is 
 from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
+from gluonzip.gluon.exporting import export
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
@@ -29,6 +30,7 @@ __all__ = [
     "calibrate",
     "calibrate_graph",
     "clone",
+    "export",
     "import_symbol",
     "layers",
     "prune",

@@ -39,7 +39,8 @@ def _counts(windows: int, length: int, k: int, s: int, before: int, after: int, 
     return end - start if count_pad else np.minimum(end, length) - np.maximum(start, 0)
 
 
-def _divisors(a, shape) -> np.ndarray:
+def divisors(a, shape) -> np.ndarray:
+    """How many cells each window of an average counts, (OH, OW)."""
     (kh, kw), (sh, sw), (top, left, bottom, right) = a.kernel, a.stride, a.pad
     oh, ow = shapes.pool(a, shape)[2:]
     rows = _counts(oh, shape[2], kh, sh, top, bottom, a.count_pad)
@@ -57,7 +58,7 @@ def _integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value
 
 @on_values("avg_pool")
 def avg_pool(a, x: Value) -> Value:
-    count = _divisors(a, x.data.shape)
+    count = divisors(a, x.data.shape)
     if x.quantized:
         return _integer_average(a, x, sum(_windows(a, x.data.astype(np.int32), 0)), count)
     y = sum(_windows(a, x.real(), 0)) / count

@@ -1,0 +1,66 @@
+"""How an int8 tensor of the graph is stored between QuantizeLinear and DequantizeLinear.
+
+Everything is uint8, for x86 kernels multiply unsigned activations by signed weights. Tensors of
+either sign have zero point 128, code for code as in the graph. Tensors that are never negative
+have zero point 0: QuantizeLinear then saturates at zero, which is the ReLU in front of it, and
+runtimes fuse convolution and quantization only where nothing stands between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gluonzip.graph import OPS, Node
+from gluonzip.passes.quantize.kinds import moves_codes
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Real value = (code - zero) * scale; ``graph_scale`` is the scale that the graph says."""
+
+    scale: np.float32
+    signed: bool
+    graph_scale: np.float32
+
+    @property
+    def zero(self) -> np.uint8:
+        return np.uint8(128 if self.signed else 0)
+
+
+def codes_of(
+    node: Node, name: str, scale: float, codes: dict[str, Codes], positive: Collection[str]
+) -> Codes:
+    """For the output ``name`` of ``node``, whose scale in the graph is ``scale``."""
+    step = np.float32(scale)
+    if moves_codes(node) and node.op != "relu" and node.inputs[0] in codes:
+        return codes[node.inputs[0]]
+    if name not in positive:
+        return Codes(step, True, step)
+    top = upper_bound(node)
+    if top is not None:  # 255 codes up to the bound: saturation is the clip
+        top = min(np.float32(top), np.float32(127) * step)
+        return Codes(np.float32(top / np.float32(255)), False, step)
+    return Codes(step, False, step)
+
+
+def upper_bound(node: Node) -> float | None:
+    """Where the node's activation clips from above."""
+    a: Any = OPS[node.op].fill(node.attrs, len(node.outputs))
+    if node.op == "clip":
+        return a.max
+    return a.act_max if getattr(a, "act", "none") == "clip" else None
+
+
+def saturation_is_the_activation(node: Node, codes: Codes | None) -> bool:
+    """Does quantizing to ``codes`` already do what the node's ReLU or clip does?"""
+    if codes is None or codes.signed:
+        return False
+    a: Any = OPS[node.op].fill(node.attrs, len(node.outputs))
+    if node.op == "relu" or getattr(a, "act", "none") == "relu":
+        return True
+    low = a.min if node.op == "clip" else a.act_min if getattr(a, "act", "") == "clip" else None
+    return low == 0
