@@ -14,13 +14,15 @@ _LAZY = {
     "Report": "gluonzip.report",
     "Result": "gluonzip.pipeline",
     "compress": "gluonzip.pipeline",
+    "diagnose": "gluonzip.auto",
 }
 _MODULES = frozenset(
-    ("archive", "errors", "gluon", "graph", "model_zoo", "passes", "pipeline", "recipe", "report")
-    + ("runtime", "schedule", "spec", "training")
+    ("archive", "auto", "errors", "gluon", "graph", "model_zoo", "passes", "pipeline", "recipe")
+    + ("report", "runtime", "schedule", "spec", "training")
 )
 
 __all__ = ["CompiledBlock", "Engine", "Recipe", "Report", "Result", "__version__", "compress"]
+__all__ += ["diagnose"]
 
 
 def __getattr__(name: str) -> object:

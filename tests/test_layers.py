@@ -20,6 +20,7 @@ ORDER = [
     {"gluon"},
     {"training"},
     {"report"},
+    {"auto"},
     {"recipe"},
     {"pipeline"},
     {"model_zoo"},

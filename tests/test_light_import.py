@@ -26,7 +26,9 @@ def run(code: str) -> subprocess.CompletedProcess:
     )
 
 
-@pytest.mark.parametrize("layer", ["errors", "spec", "graph", "passes", "archive", "runtime"])
+@pytest.mark.parametrize(
+    "layer", ["errors", "spec", "graph", "passes", "archive", "runtime", "auto"]
+)
 def test_imports_with_numpy_alone(layer):
     done = run(f"import gluonzip, gluonzip.{layer}")
     assert done.returncode == 0, done.stderr

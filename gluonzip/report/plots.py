@@ -17,7 +17,7 @@ MOST = 24
 
 def plot_stages(report: Report, path: Path) -> Path:
     """Size (kB, logarithmic) against accuracy (%) after each stage; PNG."""
-    figure, axes = _figure(1, 1, (6.4, 4.4))
+    figure, axes = new_figure(1, 1, (6.4, 4.4))
     ax = axes[0]
     sizes = [stage.archive_bytes / 1000 for stage in report.stages]
     known = [stage.accuracy is not None for stage in report.stages]
@@ -45,7 +45,7 @@ def plot_stages(report: Report, path: Path) -> Path:
     ax.set_ylabel("accuracy, %" if any(known) else "accuracy (not measured)")
     ax.set_title(f"{report.name}: {report.ratio:.1f}x smaller than the fp32 parameters")
     ax.grid(True, which="both", alpha=0.3)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_weights(report: Report, path: Path) -> Path:
@@ -58,14 +58,14 @@ def plot_weights(report: Report, path: Path) -> Path:
     count = max(len(chosen), 1)
     columns = 2 if count in (2, 4) else min(count, 3)
     rows = -(-count // columns)
-    figure, axes = _figure(rows, columns, (4.2 * columns, 3 * rows))
+    figure, axes = new_figure(rows, columns, (4.2 * columns, 3 * rows))
     for ax, histogram in zip(axes, chosen, strict=False):
         _draw(ax, histogram)
     for ax in axes[len(chosen) :]:
         ax.set_axis_off()
     if chosen:
         axes[0].legend(fontsize=7)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _draw(ax: Any, histogram: Histogram) -> None:
@@ -78,7 +78,8 @@ def _draw(ax: Any, histogram: Histogram) -> None:
     ax.set_xlabel("weight")
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, list[Any]]:
+    """A figure without pyplot, and its axes. MissingDependencyError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -92,6 +93,6 @@ def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, li
     return figure, list(np.atleast_1d(figure.subplots(rows, columns)).ravel())
 
 
-def _save(figure: Any, path: Path) -> Path:
+def save_figure(figure: Any, path: Path) -> Path:
     figure.savefig(path, dpi=120)
     return path

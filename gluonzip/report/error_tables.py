@@ -1,0 +1,73 @@
+"""Tables of the errors that compression introduces, layer by layer."""
+
+from __future__ import annotations
+
+import math
+
+from gluonzip.report.diagnosis import Diagnosis, LayerError, Quality
+from gluonzip.report.tables import Table, percent
+
+
+def diagnosis_tables(diagnosis: Diagnosis) -> list[Table]:
+    """Layers (worst first), outputs and, if there are any, layers that cannot be compared."""
+    tables = [errors(diagnosis), _outputs(diagnosis)]
+    if diagnosis.skipped:
+        rows = tuple(diagnosis.skipped.items())
+        tables.append(Table("Not compared", ("layer", "why"), rows, left=2))
+    return tables
+
+
+def errors(diagnosis: Diagnosis) -> Table:
+    """The errors of every layer that can be compared."""
+    header = (
+        "layer", "operator", "introduced dB", "cosine", "accumulated dB", "cosine", "weight dB",
+        "bits w/a", "zeros", "clipped", "range used", "dead channels", "note",
+    )  # fmt: skip
+    rows = tuple(_row(layer) for layer in diagnosis.layers)
+    note = (
+        f"{diagnosis.compressed} against the dense {diagnosis.dense} on {diagnosis.rows:,} samples, "
+        "worst layer first; introduced: the layer alone on the dense network's inputs; accumulated: as "
+        "it runs; dB: signal by noise, more is better"
+    )
+    return Table("Errors by layer", header, rows, left=2, note=note, wide=frozenset({12}))
+
+
+def decibels(value: float) -> str:
+    """One digit; equal tensors say so.
+
+    >>> decibels(31.47), decibels(math.inf)
+    ('31.5', 'equal')
+    """
+    if math.isfinite(value):
+        return f"{value:.1f}"
+    return "equal" if value > 0 else "lost"
+
+
+def _row(layer: LayerError) -> tuple[str, ...]:
+    weight, given = layer.weight, layer.input
+    bits = (weight.bits if weight else "-", given.bits if given else 32)
+    return (
+        layer.name,
+        layer.op,
+        *_quality(layer.introduced),
+        *_quality(layer.accumulated),
+        _quality(weight.quality if weight else None)[0],
+        f"{bits[0]}/{bits[1]}",
+        percent(weight.sparsity, 1) if weight else "-",
+        percent(given.saturated) if given else "-",
+        percent(given.used, 0) if given else "-",
+        f"{len(layer.dead)} of {layer.channels}" if layer.dead else "-",
+        layer.note or "-",
+    )
+
+
+def _quality(quality: Quality | None) -> tuple[str, str]:
+    if quality is None:
+        return "-", "-"
+    cosine = "-" if math.isnan(quality.cosine) else f"{quality.cosine:.4f}"
+    return decibels(quality.sqnr), cosine
+
+
+def _outputs(diagnosis: Diagnosis) -> Table:
+    rows = tuple((name, *_quality(quality)) for name, quality in diagnosis.outputs.items())
+    return Table("Outputs", ("output", "dB", "cosine"), rows)
