@@ -1,4 +1,4 @@
-"""What pruning costs in accuracy and what it saves: LeNet-5 by weights and blocks, ResNet-8 by filters.
+"""What pruning costs and saves: LeNet-5 by weights and blocks, ResNet-8 by filters.
 
     python scripts/bench_pruning.py --check
     python scripts/bench_pruning.py --quick --only lenet

@@ -15,7 +15,7 @@ from gluonzip.auto.layer import Pair, isolate, match
 from gluonzip.auto.source import Source, open_pair
 from gluonzip.auto.statistics import ChannelRange, Clipping, Comparison
 from gluonzip.errors import ConfigError, DataError, PatternError
-from gluonzip.report.diagnosis import Diagnosis, InputRange, LayerError, Quality, WeightError
+from gluonzip.report.diagnosis import Diagnosis, InputRange, LayerError, WeightError
 from gluonzip.spec import max_code
 
 MEMORY = 128 * 2**20

@@ -170,10 +170,8 @@ def _isolated(source: Source, pair: Pair, types: Mapping[str, TensorType]) -> Gr
     node = pair.compressed
     attrs = {key: value for key, value in node.attrs.items() if key != "out_scale"}
     names = list(node.inputs)
-    inputs, nodes, constants = [], [], {}
-    for at, name in enumerate(names):
-        if name in source.graph.constants:
-            constants[name] = source.graph.constants[name]
+    inputs, nodes = [], []
+    constants = {n: source.graph.constants[n] for n in names if n in source.graph.constants}
     for at, tensor in pair.operands.items():
         name = names[at] = f"input{at}"
         inputs.append(Input(name, (0,) * len(types[tensor].shape), types[tensor].dtype))

@@ -25,9 +25,9 @@ def errors(diagnosis: Diagnosis) -> Table:
     )  # fmt: skip
     rows = tuple(_row(layer) for layer in diagnosis.layers)
     note = (
-        f"{diagnosis.compressed} against the dense {diagnosis.dense} on {diagnosis.rows:,} samples, "
-        "worst layer first; introduced: the layer alone on the dense network's inputs; accumulated: as "
-        "it runs; dB: signal by noise, more is better"
+        f"{diagnosis.compressed} against the dense {diagnosis.dense} on {diagnosis.rows:,} "
+        "samples, worst layer first; introduced: the layer alone on the dense network's inputs; "
+        "accumulated: as it runs; dB: signal by noise, more is better"
     )
     return Table("Errors by layer", header, rows, left=2, note=note, wide=frozenset({12}))
 
