@@ -8,6 +8,7 @@ WeightQuantization(bits=8, granularity=PerChannel(axis=0))
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from gluonzip.errors import ConfigError
@@ -73,6 +74,34 @@ class ActivationQuantization:
 
     def __post_init__(self) -> None:
         max_code(self.bits)
+
+
+# ---------------------------------------------------------------- weight sharing
+@dataclass(frozen=True)
+class WeightSharing:
+    """At most ``2^bits`` different values other than zero, found by k-means from ``start``.
+
+    ``start``: "linear" (between the smallest and the largest value), "density" (equally many
+    weights each) or "random". ``rate``: what a bit of the archive counts next to the squared error
+    relative to the mean square of the weights; above 0, zeros and values are chosen for both.
+    """
+
+    bits: int = 4
+    granularity: Granularity = field(default_factory=PerTensor)
+    start: str = "linear"
+    rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        good = isinstance(self.bits, int) and not isinstance(self.bits, bool)
+        if not good or not 1 <= self.bits <= 8:
+            raise ConfigError(f"bits = {self.bits!r} is not supported; use an integer from 1 to 8")
+        if self.start not in STARTS:
+            raise ConfigError(f"start = {self.start!r} is unknown; use one of {list(STARTS)}")
+        if not (self.rate >= 0 and math.isfinite(self.rate)):
+            raise ConfigError(f"rate = {self.rate!r} must be a number >= 0")
+
+
+STARTS = ("linear", "density", "random")
 
 
 # ---------------------------------------------------------------- sparsity patterns

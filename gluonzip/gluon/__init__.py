@@ -5,14 +5,17 @@ from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
 from gluonzip.gluon.exporting import export
+from gluonzip.gluon.fisher import curvature
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.legacy import import_symbol
 from gluonzip.gluon.pruning import Sparsity, prune, sparsity
 from gluonzip.gluon.quantization import calibrate, quantize, strip
+from gluonzip.gluon.rate import prune_by_rate, round_biases
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.record import LayerRecord
+from gluonzip.gluon.sharing import share, tie
 from gluonzip.gluon.structured import prune_channels
 from gluonzip.gluon.tracing import trace, trace_symbol
 
@@ -30,15 +33,20 @@ __all__ = [
     "calibrate",
     "calibrate_graph",
     "clone",
+    "curvature",
     "export",
     "import_symbol",
     "layers",
     "prune",
+    "prune_by_rate",
     "prune_channels",
     "quantize",
+    "round_biases",
     "select",
+    "share",
     "sparsity",
     "strip",
+    "tie",
     "trace",
     "trace_symbol",
 ]

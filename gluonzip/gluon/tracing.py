@@ -180,7 +180,7 @@ class _Tracer:
         self.derived: dict[str, str] = {}  # tensor -> the parameter it is computed from
         self.unknown: set[str] = set()  # variables with neither a shape nor a value
         self.taken: set[str] = set(inputs)
-        self.scales = self._scales()
+        self.computed = self._evaluated()
         self.graph = Graph([Input(n, (0, *s[1:])) for n, s in inputs.items()], [], [], {})
 
     def run(self) -> Traced:
@@ -192,6 +192,8 @@ class _Tracer:
                 self._variable(index, node)
             elif node.tag.get("role") == tags.END:
                 self._fake_quantize(index, node)
+            elif node.tag.get("role") == tags.CODEBOOK:
+                self._codebook(index, node)
             elif node.tag.get("role") == tags.CAST:
                 self.tensors[index, 0] = self.tensors[node.inputs[0]]
             else:
@@ -235,7 +237,7 @@ class _Tracer:
             self.tensors[index, 0] = node.name
         elif node.name in self.values:
             name = self._fresh(self.structural.get(node.name, node.name))
-            self.graph.constants[name] = Constant(_checked(name, self.values[node.name]))
+            self.graph.constants[name] = Constant(_checked(name, self.values[node.name].asnumpy()))
             self.tensors[index, 0] = name
             self.derived[name] = node.name
         else:  # a label, say: an error only if something that matters reads it
@@ -287,7 +289,7 @@ class _Tracer:
         """The composition that ends here as one node: its tag says bits and axis."""
         x = self.tensors[self._quantized(node)]
         axis = node.tag.get("axis")
-        scale = self.scales[self._scale(node)].astype(np.float32)
+        scale = self.computed[self._scale(node)].astype(np.float32)
         source = self.derived.get(x)
         if source is None:  # an activation: its scale is a parameter of the layer
             variable = self.symbol.nodes[self._scale(node)[0]].name
@@ -304,6 +306,20 @@ class _Tracer:
         if source is not None:
             self.derived[output] = source
 
+    def _codebook(self, index: int, node: SymbolNode) -> None:
+        """A weight looked up in its codebook, as a constant of the weight's name."""
+        variable = self._looked_up(node)
+        name = self._fresh(self.structural.get(variable, variable))
+        self.graph.constants[name] = Constant(_checked(name, self.computed[index, 0]))
+        self.tensors[index, 0] = name
+        self.derived[name] = variable
+
+    def _looked_up(self, node: SymbolNode) -> str:
+        """The weight whose codebook ``node`` reads."""
+        while not node.is_variable:
+            node = self.symbol.nodes[node.inputs[0][0]]
+        return node.name
+
     def _quantized(self, end: SymbolNode) -> Entry:
         """What the fake quantizer that ends at ``end`` quantizes."""
         return self._follow(end, tags.BEGIN).inputs[0]
@@ -319,8 +335,8 @@ class _Tracer:
         return node
 
     def _live(self) -> set[int]:
-        """Nodes that will be converted: not the inside of fake quantizers, nor what computes their
-        scales."""
+        """Nodes that will be converted: not the inside of fake quantizers and look-ups, nor what
+        computes their scales."""
         found: set[int] = set()
         waiting = [index for index, _ in self.symbol.heads]
         while waiting:
@@ -329,18 +345,24 @@ class _Tracer:
                 continue
             found.add(index)
             node = self.symbol.nodes[index]
-            is_end = node.tag.get("role") == tags.END
-            inputs = [self._quantized(node)] if is_end else node.inputs
+            role, inputs = node.tag.get("role"), node.inputs
+            if role == tags.END:
+                inputs = [self._quantized(node)]
+            elif role == tags.CODEBOOK:
+                inputs = []
             waiting.extend(entry[0] for entry in inputs)
         return found
 
-    def _scales(self) -> dict[Entry, np.ndarray]:
-        """Fake quantizers' scales, computed by MXNet itself: the very numbers of the simulation."""
-        entries = list(
-            dict.fromkeys(
-                self._scale(n) for n in self.symbol.nodes if n.tag.get("role") == tags.END
-            )
-        )
+    def _evaluated(self) -> dict[Entry, np.ndarray]:
+        """Fake quantizers' scales and codebooks' weights, computed by MXNet itself: the very
+        numbers of the simulation."""
+        entries = []
+        for index, node in enumerate(self.symbol.nodes):
+            if node.tag.get("role") == tags.END:
+                entries.append(self._scale(node))
+            elif node.tag.get("role") == tags.CODEBOOK:
+                entries.append((index, 0))
+        entries = list(dict.fromkeys(entries))
         return dict(zip(entries, self.symbol.evaluate(entries, self.values), strict=True))
 
     # ------------------------------------------------------------ names
@@ -373,9 +395,8 @@ class _Tracer:
         return tensor
 
 
-def _checked(name: str, value: Any) -> np.ndarray:
+def _checked(name: str, data: np.ndarray) -> np.ndarray:
     """The parameter as float32 (integers stay); DataError if a value is not finite."""
-    data = value.asnumpy()
     if data.dtype.kind == "f":
         data = data.astype(np.float32, copy=False)
         bad = np.count_nonzero(~np.isfinite(data))

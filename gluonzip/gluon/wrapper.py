@@ -1,4 +1,4 @@
-"""The one wrapper: any weighted layer with masks, a weight quantizer and an input quantizer.
+"""The one wrapper: any weighted layer with masks, codebooks, a weight and an input quantizer.
 
 A layer becomes compressed *in place*: its class is exchanged for a subclass of both
 :class:`Compressed` and the layer's own type, as ``torch.nn.utils.parametrize`` does. So the block
@@ -6,7 +6,7 @@ keeps its identity, attributes, parameters, names, hooks and every place it is r
 (parents, lists, shared uses, a network that is itself a layer), and ``isinstance`` still holds.
 The forward transforms the weights and hands over to the layer type's own ``hybrid_forward``.
 
-Order of the transforms: mask, then fake quantizer.
+Order of the transforms: mask, codebook, fake quantizer. (Zeros of the mask are no codebook's.)
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Compressed(HybridBlock):
     """The layer's own type."""
 
     _masks: dict[str, str]  # weight attribute -> mask attribute
+    _codebooks: dict[str, tuple[str, str]]  # weight attribute -> attributes of codes and codebook
     _weight_quantization: WeightQuantization | None
     _activation_quantization: ActivationQuantization | None
     _observer: Any  # called with the layer's input while calibrating
@@ -43,10 +44,11 @@ class Compressed(HybridBlock):
     # ------------------------------------------------------------ forward
     def hybrid_forward(self, F: Any, x: Any, *args: Any, **params: Any) -> Any:
         masks = {weight: params.pop(mask) for weight, mask in self._masks.items()}
+        shared = {w: tuple(map(params.pop, both)) for w, both in self._codebooks.items()}
         scale = params.pop(INPUT_SCALE, None)
         for attribute in self._weight_attributes():
             params[attribute] = self._transform(
-                F, attribute, params[attribute], masks.get(attribute)
+                F, attribute, params[attribute], masks.get(attribute), shared.get(attribute)
             )
         if scale is not None:
             x = self._quantize_input(F, x, scale)
@@ -62,13 +64,15 @@ class Compressed(HybridBlock):
         oneDNN fails in its gradient ("could not execute a primitive"); float64 avoids oneDNN.
         """
         transposed = getattr(self, "_op_name", "") == "Deconvolution"
-        computed = bool(self._masks) or self._weight_quantization is not None
+        computed = bool(self._masks or self._codebooks) or self._weight_quantization is not None
         return transposed and computed and np.dtype(self.weight.dtype) == np.float32
 
     def _weight_attributes(self) -> list[str]:
         return [a for a in self._reg_params if a == "weight" or a.endswith("_weight")]
 
-    def _transform(self, F: Any, attribute: str, weight: Any, mask: Any) -> Any:
+    def _transform(self, F: Any, attribute: str, weight: Any, mask: Any, shared: Any) -> Any:
+        if shared is not None:
+            weight = look_up(F, weight, *shared)
         if mask is not None:
             weight = weight * mask
         if self._weight_quantization is not None:
@@ -103,11 +107,20 @@ class Compressed(HybridBlock):
     def effective_weight(self, attribute: str = "weight") -> Any:
         """The weight as the layer uses it (masked, fake-quantized): an NDArray."""
         parameter = self._reg_params[attribute]
-        mask = self._masks.get(attribute)
+        mask, shared = self._masks.get(attribute), self._codebooks.get(attribute)
         with mx.autograd.pause():
             value = parameter.list_data()[0]
-            mask = self._reg_params[mask].list_data()[0] if mask else None
-            return self._transform(mx.nd, attribute, value, mask)
+            mask = self._first_copy(mask) if mask else None
+            shared = tuple(map(self._first_copy, shared)) if shared else None
+            return self._transform(mx.nd, attribute, value, mask, shared)
+
+    def _first_copy(self, attribute: str) -> Any:
+        return self._reg_params[attribute].list_data()[0]
+
+    def _added(self) -> set[str]:
+        """Attributes of the parameters that compression added."""
+        books = [name for both in self._codebooks.values() for name in both]
+        return {*self._masks.values(), *books, INPUT_SCALE}
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         # The class is made at run time: pickles name the layer's own type.
@@ -116,6 +129,7 @@ class Compressed(HybridBlock):
 
     def __repr__(self) -> str:
         added = ["mask"] if self._masks else []
+        added += ["codebook"] if self._codebooks else []
         if self._weight_quantization is not None:
             added.append(f"{self._weight_quantization.bits}-bit weights")
         if self._activation_quantization is not None:
@@ -125,7 +139,7 @@ class Compressed(HybridBlock):
     def _collect_params_with_prefix(self, prefix: str = "") -> dict[str, Parameter]:
         # Some layers rename their parameters here and know nothing of masks and scales.
         own, everything = {}, self._reg_params
-        added = {*self._masks.values(), INPUT_SCALE}
+        added = self._added()
         try:
             self._reg_params = {k: v for k, v in everything.items() if k not in added}
             own = super()._collect_params_with_prefix(prefix)
@@ -159,6 +173,7 @@ def compress(layer: Layer) -> Compressed:
     if not isinstance(block, Compressed):
         block.__class__ = _compressed_type(type(block))
         block._masks = {}
+        block._codebooks = {}
         block._weight_quantization = None
         block._activation_quantization = None
         block._observer = None
@@ -169,7 +184,9 @@ def compress(layer: Layer) -> Compressed:
 
 def restore(block: Compressed) -> None:
     """Make a compressed block plain again; its weights keep their raw values."""
-    for attribute in [*block._masks.values(), INPUT_SCALE]:
+    for weight in list(block._codebooks):
+        drop_codebook(block, weight)
+    for attribute in block._added():
         drop_parameter(block, attribute)
     for attribute in list(vars(block)):
         if attribute in Compressed.__annotations__ and attribute != "plain_type":
@@ -195,14 +212,15 @@ def add_parameter(
     shape: tuple[int, ...],
     init: str,
     shared: Parameter | None = None,
+    trained: bool = False,
 ) -> Parameter:
-    """A parameter without gradient on the devices of ``like``, registered with the block."""
+    """A parameter on the devices of ``like``, registered with the block; no gradient by default."""
     if shared is not None:
         block.params.update({shared.name: shared})
         parameter = shared
     else:
         parameter = block.params.get(
-            attribute, shape=shape, dtype=like.dtype, init=init, differentiable=False
+            attribute, shape=shape, dtype=like.dtype, init=init, differentiable=trained
         )
         if parameter._data is None:
             parameter.initialize(ctx=like.list_ctx())
@@ -215,6 +233,52 @@ def drop_parameter(block: Compressed, attribute: str) -> None:
     if parameter is not None:
         block.params._params.pop(parameter.name, None)
         del block.__dict__[attribute]
+
+
+# ---------------------------------------------------------------- codebooks
+def look_up(F: Any, weight: Any, codes: Any, codebook: Any) -> Any:
+    """``codebook``'s values at ``codes``; their gradients add up for each value of the codebook.
+
+    ``weight`` adds exactly 0: it only says whose values these are (and keeps MXNet from warning of
+    a parameter that nothing uses).
+    """
+    values = F.take(F.reshape(codebook, shape=(-1,)), codes)
+    nothing = weight - F.BlockGrad(weight)
+    with tags.tag(F, tags.CODEBOOK):
+        return nothing + values
+
+
+def set_codebook(
+    block: Compressed,
+    attribute: str,
+    codes: np.ndarray,
+    codebook: np.ndarray,
+    shared: Parameter | None = None,
+) -> Parameter:
+    """Let a weight take its values from ``codebook`` (or ``shared``, another layer's).
+
+    ``codes``: indices into the flat codebook, of the weight's shape. The weight itself no longer
+    trains, the codebook does. Returns the codebook's parameter.
+    """
+    drop_codebook(block, attribute)
+    weight = block._reg_params[attribute]
+    names = f"{attribute}_codes", f"{attribute}_codebook"
+    stored = add_parameter(block, names[0], weight, codes.shape, "zeros")
+    book = add_parameter(block, names[1], weight, codebook.shape, "zeros", shared, trained=True)
+    stored.set_data(mx.nd.array(codes, dtype=stored.dtype))
+    book.set_data(mx.nd.array(codebook, dtype=book.dtype))
+    block._codebooks[attribute] = names
+    weight.__dict__.setdefault("_before_codebook", weight.grad_req)
+    weight.grad_req = "null"
+    return book
+
+
+def drop_codebook(block: Compressed, attribute: str) -> None:
+    """Undo :func:`set_codebook`; the weight trains again, from its raw values."""
+    for name in block._codebooks.pop(attribute, ()):
+        drop_parameter(block, name)
+    weight = block._reg_params[attribute]
+    weight.grad_req = weight.__dict__.pop("_before_codebook", weight.grad_req)
 
 
 def compressed_blocks(net: Block) -> list[Compressed]:
