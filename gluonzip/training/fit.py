@@ -1,14 +1,15 @@
-"""The training loop: one function, settings in a frozen value, a teacher by choice."""
+"""The training loop: one function, settings in a frozen value; a teacher, handlers, checkpoints
+and other machines by choice."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gluonzip.training.batches import pairs
-from gluonzip.training.progress import Progress, Silent
+from gluonzip.training.checkpoint import Checkpoints
+from gluonzip.training.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,13 @@ class Training:
         fall = (1 + math.cos(math.pi * min(done, 1.0))) / 2
         return self.learning_rate * (self.final + (1 - self.final) * fall)
 
+    def options(self) -> dict[str, float]:
+        """Arguments of the MXNet optimizer."""
+        options = {"learning_rate": self.learning_rate, "wd": self.weight_decay}
+        if self.optimizer in ("sgd", "nag"):
+            options["momentum"] = 0.9
+        return options
+
 
 def fit(
     net: Any,
@@ -34,6 +42,11 @@ def fit(
     *,
     teacher: Any = None,
     loss: Any = None,
+    distiller: Any = None,
+    lessons: Any = None,
+    handlers: Sequence[Any] = (),
+    checkpoints: Checkpoints | None = None,
+    cluster: Any = None,
     progress: Progress | None = None,
     label: str = "train",
     on_epoch: Callable[[int], None] | None = None,
@@ -42,53 +55,23 @@ def fit(
 
     ``loss``: a Gluon loss of (outputs, labels), by default softmax cross-entropy; with a
     ``teacher`` (any callable on a batch), of (outputs, teacher's outputs, labels), such as
-    :class:`gluonzip.gluon.DistillationLoss`. ``on_epoch`` is called with the number (from 0) of
+    :class:`gluonzip.gluon.DistillationLoss`. ``distiller``
+    (:class:`gluonzip.gluon.Distiller`, whose student is ``net``) takes the place of both; with
+    ``lessons`` (``distiller.remember``) batches are (inputs, labels, rows).
+
+    ``handlers``: :class:`gluonzip.gluon.Scheduled`, told of each epoch and each batch before it
+    begins; they prune, quantize, weigh losses. ``on_epoch`` is called with the number (from 0) of
     each epoch before it begins; it may prune ``net``.
+
+    ``checkpoints``: the run goes on from the newest one, if there is one, exactly as if it had
+    never stopped. ``cluster`` (:class:`gluonzip.training.Cluster`): train together with other
+    workers.
+
+    Raises DivergedError when a loss or gradient is not finite, before it reaches the weights;
+    CheckpointError when a checkpoint belongs to another network or other settings.
     """
-    import mxnet as mx
+    from gluonzip.training.loop import Lesson, Loop
 
-    loss = loss or mx.gluon.loss.SoftmaxCrossEntropyLoss()
-    trainer = mx.gluon.Trainer(net.collect_params(), training.optimizer, _options(training))
-    batches, history = _length(data), []
-    with (progress or Silent()).task(label, training.epochs) as task:
-        for epoch in range(training.epochs):
-            if on_epoch is not None:
-                on_epoch(epoch)
-            # Summed on the device: reading each batch's loss would stop MXNet's queue.
-            total, count = mx.nd.zeros((1,)), 0
-            for step, (images, labels) in enumerate(pairs(data)):
-                within = step / batches if batches else 0.0
-                trainer.set_learning_rate(training.rate((epoch + within) / training.epochs))
-                total = total + _step(net, trainer, loss, teacher, images, labels)
-                count += len(labels)
-            history.append(float(total.asscalar()) / count)
-            task.advance(f"loss {history[-1]:.4f}")
-    mx.nd.waitall()
-    return history
-
-
-def _step(net: Any, trainer: Any, loss: Any, teacher: Any, images: Any, labels: Any) -> Any:
-    """One update; returns the batch's summed loss as an NDArray (1,)."""
-    import mxnet as mx
-
-    targets = (labels,) if teacher is None else (teacher(images), labels)
-    with mx.autograd.record():
-        losses = loss(net(images), *targets)
-    losses.backward()
-    trainer.step(len(labels))
-    return losses.detach().sum()
-
-
-def _options(training: Training) -> dict[str, float]:
-    options = {"learning_rate": training.learning_rate, "wd": training.weight_decay}
-    if training.optimizer in ("sgd", "nag"):
-        options["momentum"] = 0.9
-    return options
-
-
-def _length(data: Iterable[Any]) -> int:
-    """Batches in a pass, or 0 when ``data`` cannot tell (the rate then falls once an epoch)."""
-    try:
-        return len(data)  # type: ignore[arg-type]
-    except TypeError:
-        return 0
+    source = Lesson(net, teacher, loss, distiller, lessons)
+    loop = Loop(net, data, training, source, handlers, checkpoints, cluster, on_epoch)
+    return loop.run(progress, label)

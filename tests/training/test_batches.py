@@ -74,5 +74,28 @@ def test_pairs_of_any_source_any_number_of_times(source, data):
 def test_no_batches_and_no_pairs_are_told():
     with pytest.raises(DataError, match="yielded no batch"):
         list(pairs([]))
-    with pytest.raises(DataError, match=r"must be a pair \(inputs, labels\), got ndarray"):
+    with pytest.raises(DataError, match=r"must be a pair \(inputs, labels\), or .*, got ndarray"):
         list(pairs([np.zeros(3)]))
+
+
+def test_rows_and_shards():
+    images, labels = np.arange(7.0).reshape(7, 1), np.arange(7)
+    seen = []
+    for rank in range(2):
+        batches = Batches(images, labels, 2, shuffle=True, seed=3, rows=True, shard=(rank, 2))
+        assert len(batches) == 2
+        for x, y, rows in batches:
+            assert (x[:, 0] == rows).all()
+            assert (y == rows).all()
+            seen += rows.tolist()
+    assert len(set(seen)) == 6
+    with pytest.raises(DataError, match=r"shard \(2, 2\) of 7 images"):
+        Batches(images, labels, shard=(2, 2))
+
+
+def test_an_epoch_can_be_had_again():
+    batches = Batches(np.arange(8.0).reshape(8, 1), np.arange(8), 8, shuffle=True)
+    first, second = (next(iter(batches))[1].tolist() for _ in range(2))
+    assert first != second
+    batches.epoch = 1
+    assert next(iter(batches))[1].tolist() == second

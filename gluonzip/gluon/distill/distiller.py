@@ -209,6 +209,16 @@ class Distiller:
         """The feature losses by name: they may have parameters to train and to store."""
         return dict(zip(self._names(), (f.loss for f in self.features), strict=True))
 
+    def state(self) -> dict[str, Any]:
+        """The weights that schedules have set: for checkpoints."""
+        return {"alpha": getattr(self.score_loss, "alpha", None), "weights": dict(self.weights)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        for name, value in state["weights"].items():
+            self.set_weight(name, value)
+        if state["alpha"] is not None:
+            self.set_alpha(state["alpha"])
+
     # ------------------------------------------------------------ cache
     def remember(
         self,
