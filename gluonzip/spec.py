@@ -9,6 +9,7 @@ WeightQuantization(bits=8, granularity=PerChannel(axis=0))
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gluonzip.errors import ConfigError
@@ -67,10 +68,14 @@ class WeightQuantization:
 
 @dataclass(frozen=True)
 class ActivationQuantization:
-    """Symmetric integers for an activation, one static scale a tensor, found by ``observer``."""
+    """Symmetric integers for an activation, one static scale a tensor, found by ``observer``.
+
+    ``observer``: a name (``minmax``, ``moving_average``, ``percentile``, ``kl``, ``mse``) or a
+    function of one's own (:mod:`gluonzip.passes.quantize.observers`).
+    """
 
     bits: int = 8
-    observer: str = "minmax"
+    observer: str | Callable[..., float] = "minmax"
 
     def __post_init__(self) -> None:
         max_code(self.bits)

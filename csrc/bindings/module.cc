@@ -18,6 +18,7 @@ PYBIND11_MODULE(_core, m) {
   bind_errors(m);
   bind_cpu(m);
   bind_archive(m);
+  bind_calibration(m);
   bind_arrays(m);
   bind_testing(m);
   bind_kernels(m);

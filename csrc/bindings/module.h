@@ -7,6 +7,7 @@
 void bind_errors(pybind11::module_& m);  // glz::Error becomes gluonzip.errors' classes
 void bind_cpu(pybind11::module_& m);
 void bind_archive(pybind11::module_& m);
+void bind_calibration(pybind11::module_& m);  // histograms of activations
 void bind_arrays(pybind11::module_& m);  // raw operators
 void bind_testing(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);  // single kernels, for tests and benchmarks

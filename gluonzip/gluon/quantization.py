@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from gluonzip.errors import ConfigError, DataError
 from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.arrays import view
 from gluonzip.gluon.batches import batches
 from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
@@ -24,6 +24,8 @@ from gluonzip.gluon.wrapper import (
     drop_parameter,
     restore,
 )
+from gluonzip.passes.quantize.observers import find_observer, needs_histogram, observe
+from gluonzip.passes.quantize.statistics import Statistics
 from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization, max_code
 
 _INT8_WEIGHTS = WeightQuantization()
@@ -72,8 +74,8 @@ def _check(weights: object, activations: object) -> None:
         raise ConfigError(f"weights = {weights!r} is not a WeightQuantization or None")
     if not isinstance(activations, (ActivationQuantization, type(None))):
         raise ConfigError(f"activations = {activations!r} is not an ActivationQuantization or None")
-    if isinstance(activations, ActivationQuantization) and activations.observer != "minmax":
-        raise ConfigError(f"observer {activations.observer!r} is unknown; use 'minmax'")
+    if isinstance(activations, ActivationQuantization):
+        find_observer(activations.observer)
 
 
 def _set(
@@ -135,12 +137,13 @@ def _facts(layer: Layer) -> dict[str, Any]:
 
 # ---------------------------------------------------------------- calibration
 def calibrate(net: Block, data: Any) -> dict[str, float]:
-    """Find the input scale of every layer that quantizes its input: ``max|x| / limit``.
+    """Find the input scale of every layer that quantizes its input, with its observer.
 
-    The network runs in inference mode, its input quantizers off, over ``data`` (see
-    :func:`gluonzip.gluon.batches.batches`); it may be hybridized. Returns the largest ``|x|`` of
-    each layer's input by layer name. Raises ConfigError if nothing is there to calibrate, DataError
-    for no batches, for values that are not finite and for a layer that no batch reached.
+    The network runs in inference mode, its input quantizers off, once over ``data`` (see
+    :func:`gluonzip.gluon.batches.batches`); it may be hybridized. Returns the range of each layer's
+    input by layer name (the largest ``|x|``, if the observer is ``minmax``). Raises ConfigError if
+    nothing is there to calibrate, DataError for no batches, for values that are not finite and for
+    a layer that no batch reached.
     """
     observed = {
         layer.name: layer.block
@@ -149,58 +152,59 @@ def calibrate(net: Block, data: Any) -> dict[str, float]:
     }
     if not observed:
         raise ConfigError("no layer quantizes its input; call gluonzip.gluon.quantize(net) first")
-    peaks = {name: _Peak(name) for name in observed}
-    with _observing(net, {block: peaks[name] for name, block in observed.items()}):
+    watches = {
+        name: _Watch(name, needs_histogram(block._activation_quantization.observer))
+        for name, block in observed.items()
+    }
+    with _observing(net, {block: watches[name] for name, block in observed.items()}):
         context = next(iter(observed.values()))._reg_params[INPUT_SCALE].list_ctx()[0]
         for index, inputs in enumerate(batches(data, context)):
             net(*inputs)
-            for peak in peaks.values():
-                peak.settle(index)
-    for name, peak in peaks.items():
-        if peak.value is None:
+            for watch in watches.values():
+                watch.settle(index)
+    for name, watch in watches.items():
+        if not watch.statistics.peaks:
             raise DataError(
                 f"no calibration batch reached layer {name!r}; leave it out (layers=) or give data "
                 "that uses it"
             )
+    ranges = {name: _range(block, watches[name].statistics) for name, block in observed.items()}
     for name, block in observed.items():
-        _set_scale(block, peaks[name].value)
-    return {name: peak.value for name, peak in peaks.items()}
+        _set_scale(block, ranges[name])
+    return ranges
 
 
-def _set_scale(block: Compressed, peak: float) -> None:
+def _range(block: Compressed, statistics: Statistics) -> float:
+    what = block._activation_quantization
+    return observe(what.observer, statistics, what.bits)
+
+
+def _set_scale(block: Compressed, found: float) -> None:
     limit = np.float32(max_code(block._activation_quantization.bits))
-    scale = np.float32(peak) / limit
+    scale = np.float32(found) / limit
     if scale < np.finfo(np.float32).tiny:
         scale = np.float32(1)  # an input that is always zero
     block._reg_params[INPUT_SCALE].set_data(mx.nd.array([scale]))
 
 
-class _Peak:
-    """Largest |x| seen by one layer."""
+class _Watch:
+    """Statistics of what one layer takes in; computed only after the batch has gone through."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.value: float | None = None
+    def __init__(self, name: str, histogram: bool) -> None:
+        self.statistics = Statistics(f"the input of layer {name!r}", histogram)
         self._pending: list[Any] = []
 
     def __call__(self, x: Any) -> None:
-        # MXNet's max passes over NaN, so that is looked for apart. Nothing waits here.
-        self._pending.append((x.abs().max(), mx.nd.contrib.isfinite(x).min()))
+        self._pending.append(x)  # nothing waits here
 
     def settle(self, batch: int) -> None:
-        for peak, finite in self._pending:
-            value = float(peak.asscalar())
-            if not (math.isfinite(value) and finite.asscalar()):
-                raise DataError(
-                    f"the input of layer {self.name!r} is not finite (NaN or infinity) in batch "
-                    f"{batch} of the calibration data"
-                )
-            self.value = max(value, self.value or 0.0)
+        for x in self._pending:
+            self.statistics.feed(view(x), batch)
         self._pending.clear()
 
 
 @contextmanager
-def _observing(net: Block, observers: Mapping[Compressed, _Peak]) -> Iterator[None]:
+def _observing(net: Block, observers: Mapping[Compressed, _Watch]) -> Iterator[None]:
     """Run ``net`` imperatively and in inference mode with observers in place of quantizers."""
     active = [b for _, b in walk(net) if isinstance(b, HybridBlock) and b._active]
     hybrid = [b for b in active if not isinstance(b, mx.gluon.SymbolBlock)]

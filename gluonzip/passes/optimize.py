@@ -60,5 +60,5 @@ def quantize_graph(
     """
     graph = fake_quantize_weights(fold_constants(graph), weights, skip)
     graph = simplify(graph)
-    ranges = calibrate(graph, batches, run, skip)
+    ranges = calibrate(graph, batches, run, skip, activations)
     return optimize(insert_fake_quantize(graph, ranges, weights, activations, skip))

@@ -146,7 +146,7 @@ def test_overflow_inside_the_network_names_layer_and_batch():
     net = network()
     net[0].weight.set_data(mx.nd.full((4, 1, 3, 3), 10))
     quantize(net)
-    with pytest.raises(DataError, match=r"input of layer '1' is not finite .* in batch 1"):
+    with pytest.raises(DataError, match=r"batch 1: the input of layer '1' has .* non-finite"):
         calibrate(net, [X, np.full_like(X, 1e38)])
 
 

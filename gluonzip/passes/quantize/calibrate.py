@@ -8,7 +8,10 @@ import numpy as np
 
 from gluonzip.errors import DataError
 from gluonzip.graph import Graph, interpret
+from gluonzip.passes.quantize.observers import needs_histogram, observe
 from gluonzip.passes.quantize.points import activation_points
+from gluonzip.passes.quantize.statistics import Statistics, largest
+from gluonzip.spec import ActivationQuantization
 
 Batch = np.ndarray | Sequence[np.ndarray] | Mapping[str, np.ndarray]
 Run = Callable[..., "tuple[list[np.ndarray], dict[str, np.ndarray]]"]
@@ -19,25 +22,61 @@ def calibrate(
     batches: Iterable[Batch],
     run: Run = interpret,
     skip: Collection[str] = (),
+    activations: ActivationQuantization | None = None,
 ) -> dict[str, float]:
-    """max |x| of each activation that will be quantized, over all batches; groups share theirs.
+    """The range of each activation that will be quantized, in one pass over all batches.
 
     ``batches`` yields what :func:`gluonzip.graph.interpret` takes as inputs. ``run(graph, batch,
     keep=names)`` returns (outputs, {name: array}); an engine may take the interpreter's place.
-    ``skip`` names layers that stay float32. Raises DataError when there is no data, an empty batch,
-    or a non-finite value (naming batch and tensor).
+    ``skip`` names layers that stay float32. ``activations`` names the observer (max |x| without
+    it); groups that share a scale get the largest of their ranges. To compare observers in one
+    pass, see :func:`collect`. Raises DataError when there is no data, an empty batch, or a
+    non-finite value (naming batch and tensor).
     """
-    points = activation_points(graph, skip)
-    ranges = dict.fromkeys(points, 0.0)
+    activations = activations or ActivationQuantization()
+    histogram = needs_histogram(activations.observer)
+    return ranges(graph, collect(graph, batches, run, skip, histogram), activations, skip)
+
+
+def collect(
+    graph: Graph,
+    batches: Iterable[Batch],
+    run: Run = interpret,
+    skip: Collection[str] = (),
+    histogram: bool = True,
+) -> dict[str, Statistics]:
+    """Statistics of each activation that will be quantized: what any observer may look at.
+
+    Arguments and errors as for :func:`calibrate`. Memory does not grow with the data (but for one
+    number a batch and tensor).
+    """
+    found = {
+        name: Statistics(f"tensor {name!r}", histogram) for name in activation_points(graph, skip)
+    }
     count = 0
     for count, batch in enumerate(batches, start=1):
         _check_batch(graph, batch, count - 1)
-        kept = run(graph, batch, keep=tuple(points))[1] if points else {}
-        for name in points:
-            ranges[name] = max(ranges[name], largest(kept[name], name, count - 1))
+        kept = run(graph, batch, keep=tuple(found))[1] if found else {}
+        for name, statistics in found.items():
+            statistics.feed(kept[name], count - 1)
     if count == 0:
         raise DataError("the calibration data is empty; give at least one batch")
-    return _share(points, ranges)
+    return found
+
+
+def ranges(
+    graph: Graph,
+    statistics: Mapping[str, Statistics],
+    activations: ActivationQuantization,
+    skip: Collection[str] = (),
+) -> dict[str, float]:
+    """What the observer makes of ``statistics``; members of a group share the largest range."""
+    points = activation_points(graph, skip)
+    largest_of: dict[str, float] = {}
+    for name, leader in points.items():
+        found = observe(activations.observer, statistics[name], activations.bits)
+        largest_of[leader] = max(largest_of.get(leader, 0.0), found)
+    return {name: largest_of[leader] for name, leader in points.items()}
 
 
 def _check_batch(graph: Graph, batch: Batch, index: int) -> None:
@@ -47,26 +86,4 @@ def _check_batch(graph: Graph, batch: Batch, index: int) -> None:
         given = [batch] if isinstance(batch, np.ndarray) else list(batch)
         arrays = {i.name: array for i, array in zip(graph.inputs, given, strict=False)}
     for name, array in arrays.items():
-        largest(np.asarray(array), name, index)
-
-
-def largest(array: np.ndarray, name: str, batch: int) -> float:
-    """max |x|; DataError names the tensor and the batch when it is empty or not finite."""
-    if array.size == 0:
-        raise DataError(f"calibration batch {batch}: tensor {name!r} is empty")
-    value = max(float(array.max()), -float(array.min()))  # NaN and infinities reach it
-    if not np.isfinite(value):
-        bad = array.size - int(np.isfinite(array).sum())
-        raise DataError(
-            f"calibration batch {batch}: tensor {name!r} has {bad} non-finite values (NaN or "
-            f"infinity) of {array.size}"
-        )
-    return value
-
-
-def _share(points: Mapping[str, str], ranges: Mapping[str, float]) -> dict[str, float]:
-    """Give every member of a group the largest range of the group."""
-    largest_of: dict[str, float] = {}
-    for name, leader in points.items():
-        largest_of[leader] = max(largest_of.get(leader, 0.0), ranges[name])
-    return {name: largest_of[leader] for name, leader in points.items()}
+        largest(np.asarray(array), f"tensor {name!r}", index)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from gluonzip.errors import ConfigError
+from gluonzip.passes.quantize.observers import find_observer
 from gluonzip.recipe.job import Job
 from gluonzip.recipe.methods.base import (
     Distill,
@@ -35,7 +36,13 @@ class Activations(Model):
     """Integers of layer inputs (:class:`gluonzip.spec.ActivationQuantization`)."""
 
     bits: int = Field(8, ge=2, le=8)
-    observer: Literal["minmax"] = "minmax"
+    observer: str = "minmax"
+
+    @field_validator("observer")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        find_observer(name)
+        return name
 
     def value(self) -> ActivationQuantization:
         return ActivationQuantization(self.bits, self.observer)
