@@ -27,6 +27,7 @@ std::unique_ptr<Op> make_slice_axis(const Node& node);
 std::unique_ptr<Op> make_split(const Node& node);
 std::unique_ptr<Op> make_pad(const Node& node);
 std::unique_ptr<Op> make_reduce(const Node& node);
+std::unique_ptr<Op> make_peak(const Node& node);
 std::unique_ptr<Op> make_matmul(const Node& node);
 std::unique_ptr<Op> make_embedding(const Node& node);
 std::unique_ptr<Op> make_layer_norm(const Node& node);

@@ -49,6 +49,7 @@ const Row kOperators[] = {
     {"mean", 1, make_reduce},
     {"sum", 1, make_reduce},
     {"max", 1, make_reduce},
+    {"peak", 1, make_peak},
     {"matmul", 2, make_matmul},
     {"quantize", 1, make_quantize},
     {"dequantize", 1, make_dequantize},

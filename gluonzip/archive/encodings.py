@@ -60,9 +60,14 @@ class Encoding:
 
 
 # ---------------------------------------------------------------- encode
-def encode(data: np.ndarray) -> tuple[Encoding, bytes]:
-    """The smallest encoding of ``data`` (its words in the index counted), and the section."""
+def encode(data: np.ndarray, raw: bool = False) -> tuple[Encoding, bytes]:
+    """The smallest encoding of ``data`` (its words in the index counted), and the section.
+
+    ``raw``: the values as they are, which takes no time.
+    """
     flat = np.ascontiguousarray(data).ravel()
+    if raw:
+        return _dense(next(codings.plans(flat)))
     where = np.flatnonzero(flat.view(f"u{flat.itemsize}"))
     return min(_candidates(flat, where), key=lambda candidate: candidate[0])[1]()
 

@@ -35,17 +35,19 @@ def write(path: str | os.PathLike, graph: Graph, meta: dict[str, Any] | None = N
     return info
 
 
-def to_bytes(graph: Graph, meta: dict[str, Any] | None = None) -> bytes:
-    """The archive that :func:`write` would write."""
-    return _build(graph, meta)[0]
+def to_bytes(graph: Graph, meta: dict[str, Any] | None = None, raw: bool = False) -> bytes:
+    """The archive that :func:`write` would write; ``raw``: quickly, with no tensor compressed."""
+    return _build(graph, meta, raw)[0]
 
 
-def _build(graph: Graph, meta: dict[str, Any] | None) -> tuple[bytes, ArchiveInfo]:
+def _build(
+    graph: Graph, meta: dict[str, Any] | None, raw: bool = False
+) -> tuple[bytes, ArchiveInfo]:
     validate(graph)
     sections = []
     index = Index(graph)
     for name, constant in graph.constants.items():
-        entry, section = _tensor(name, constant)
+        entry, section = _tensor(name, constant, raw)
         index.tensors.append(entry)
         sections.append(section)
     packed_meta = _pack_meta({**graph.meta, **(meta or {})})
@@ -61,7 +63,7 @@ def _build(graph: Graph, meta: dict[str, Any] | None) -> tuple[bytes, ArchiveInf
 
 
 # ---------------------------------------------------------------- tensors
-def _tensor(name: str, constant: Constant) -> tuple[TensorEntry, bytes]:
+def _tensor(name: str, constant: Constant, raw: bool) -> tuple[TensorEntry, bytes]:
     data = np.asarray(constant.data)
     dtype = data.dtype.newbyteorder("<")
     if dtype not in layout.NAME_OF_DTYPE:
@@ -70,7 +72,7 @@ def _tensor(name: str, constant: Constant) -> tuple[TensorEntry, bytes]:
             f"{', '.join(str(d) for d in layout.DTYPES.values())}"
         )
     data = data.astype(dtype, copy=False)
-    encoding, section = encode(data)
+    encoding, section = encode(data, raw)
     entry = TensorEntry(name, data.shape, dtype, encoding, len(section), zlib.crc32(section))
     if constant.quantized:
         axis = constant.axis % data.ndim if data.ndim else 0

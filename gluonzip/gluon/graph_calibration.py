@@ -1,4 +1,4 @@
-"""Ranges of a traced graph's activations, measured by MXNet: post-training quantization fast."""
+"""Ranges of a traced graph's activations, measured fast: by the engine, or else by MXNet."""
 
 from __future__ import annotations
 
@@ -16,28 +16,50 @@ from gluonzip.gluon.structure import Block
 from gluonzip.gluon.tracing import Traced, trace_net
 from gluonzip.graph.ir import Graph
 from gluonzip.passes.quantize import activation_points, calibrate
+from gluonzip.passes.quantize.observers import needs_histogram
+from gluonzip.runtime import CalibrationEngine
+from gluonzip.spec import ActivationQuantization
 
 MEMORY = 128 * 2**20
-"""Bytes of activations to keep at a time: larger batches run in parts, which is faster, too."""
+"""Bytes of activations that MXNet may keep at a time: larger batches run in parts, which is
+faster, too."""
+
+ENGINE_ROWS = 16
+"""Rows of a batch that the engine takes at a time."""
 
 
 def calibrate_graph(
-    net: Block, graph: Graph, data: Any, skip: Collection[str] = ()
+    net: Block,
+    graph: Graph,
+    data: Any,
+    skip: Collection[str] = (),
+    activations: ActivationQuantization | None = None,
+    threads: int | None = None,
 ) -> dict[str, float]:
-    """What :func:`gluonzip.passes.quantize.calibrate` finds, with MXNet in the interpreter's place.
+    """What :func:`gluonzip.passes.quantize.calibrate` finds, fast: by the engine, or by MXNet if
+    ``graph`` has an operator that the engine lacks.
 
     ``graph`` is ``trace(net, ...)``, optimized or not (passes keep the names of tensors that are
     left). ``data``: as for :func:`gluonzip.gluon.calibrate`. ``skip``: layers that stay float32.
-    Returns max \\|x\\| of each activation to be quantized, for ``insert_fake_quantize``. Raises
-    DataError as ``calibrate``, UnsupportedError if a tensor of ``graph`` is not one of ``net``.
+    ``activations`` names the observer. ``threads`` of the engine, by default all cores. Returns the
+    range of each activation to be quantized, for ``insert_fake_quantize``. Raises DataError as
+    ``calibrate``, UnsupportedError if a tensor of ``graph`` is not one of ``net`` and MXNet has to
+    run.
     """
     shapes = graph.meta.get("input_shapes")
     if not shapes:
         raise ConfigError("calibrate_graph needs a graph made by gluonzip.gluon.trace(net, ...)")
-    traced = trace_net(net, *map(tuple, shapes), names=[i.name for i in graph.inputs])
-    rows = _rows_at_once(traced, activation_points(graph, skip))
+    activations = activations or ActivationQuantization()
+    names = tuple(activation_points(graph, skip))
+    try:
+        run: Any = CalibrationEngine(graph, threads)
+        run.prepare(names, histogram=needs_histogram(activations.observer))
+        rows = ENGINE_ROWS
+    except UnsupportedError:
+        traced = trace_net(net, *map(tuple, shapes), names=[i.name for i in graph.inputs])
+        run, rows = _Runner(traced), _rows_at_once(traced, names)
     inputs = (part for batch in batches(data) for part in _parts(tuple(map(view, batch)), rows))
-    return calibrate(graph, inputs, run=_Runner(traced), skip=skip)
+    return calibrate(graph, inputs, run, skip, activations)
 
 
 def _rows_at_once(traced: Traced, names: Collection[str]) -> int:
@@ -51,8 +73,8 @@ def _rows_at_once(traced: Traced, names: Collection[str]) -> int:
 
 
 def _parts(batch: tuple[np.ndarray, ...], rows: int) -> Iterator[tuple[np.ndarray, ...]]:
-    count = min(len(array) for array in batch)
-    if not rows or rows >= count:
+    count, *others = {len(array) for array in batch}
+    if others or not rows or rows >= count:
         yield batch
         return
     for start in range(0, count, rows):

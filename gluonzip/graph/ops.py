@@ -385,6 +385,7 @@ _op(
 )
 _op("sum", "x", "axes: [] reduces all.", rule=shapes.reduce, axes=[], keepdims=False)
 _op("max", "x", "axes: [] reduces all.", rule=shapes.reduce, axes=[], keepdims=False)
+_op("peak", "x", "x (N, ...), output (N,): the largest magnitude of each row.", rule=shapes.rows)
 _op(
     "matmul",
     "a b",

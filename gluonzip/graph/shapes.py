@@ -327,6 +327,12 @@ def reduce(a: Attrs, x: Shape) -> Shape:
     return tuple(n for axis, n in enumerate(x) if axis not in axes)
 
 
+def rows(a: Attrs, x: Shape) -> Shape:
+    if not x:
+        raise ShapeError("the input has no axes")
+    return x[:1]
+
+
 def on_axis(a: Attrs, x: Shape) -> Shape:
     axis_of(a.axis, x)
     return x

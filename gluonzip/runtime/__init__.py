@@ -1,6 +1,7 @@
 """The engine and its operators on arrays. Needs NumPy and the compiled core only, never MXNet."""
 
 import gluonzip.archive.core  # noqa: F401  (first: a missing or stale core is named as such)
+from gluonzip.runtime.calibration import CalibrationEngine
 from gluonzip.runtime.engine import Engine
 from gluonzip.runtime.isa import best_isa, cores, isas, resolve_isa
 from gluonzip.runtime.operators import (
@@ -15,6 +16,7 @@ from gluonzip.runtime.operators import (
 from gluonzip.runtime.streams import Streams
 
 __all__ = [
+    "CalibrationEngine",
     "Engine",
     "SparseMatrix",
     "Streams",

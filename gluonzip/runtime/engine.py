@@ -77,9 +77,18 @@ class Engine:
         return engine
 
     @classmethod
-    def from_graph(cls, graph: Graph, threads: int | None = None, isa: str | None = None) -> Engine:
-        """The engine of a graph: what :meth:`load` gives after the graph was written to a file."""
-        data = to_bytes(graph)
+    def from_graph(
+        cls,
+        graph: Graph,
+        threads: int | None = None,
+        isa: str | None = None,
+        raw: bool = False,
+    ) -> Engine:
+        """The engine of a graph: what :meth:`load` gives after the graph was written to a file.
+
+        ``raw``: no tensor is compressed on the way, which is quicker.
+        """
+        data = to_bytes(graph, raw=raw)
         return cls(_core.Engine.from_bytes(data, graph.name, _threads(threads), isa or ""))
 
     def clone(self, threads: int | None = None) -> Engine:

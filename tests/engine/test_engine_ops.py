@@ -472,6 +472,20 @@ def test_reduce(rng, op, axes, keepdims):
     check(one_node(op, [(2, 6, 3, 4)], {}, attrs), image(rng, 2, 6, 3, 4))
 
 
+@pytest.mark.parametrize("shape", [(5,), (3, 17), (2, 6, 9), (3, 37, 5, 7), (2, 3, 4, 5, 2)])
+def test_peak(rng, shape):
+    check(one_node("peak", [shape], {}, {}), image(rng, *shape), exact=True)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_peak_tells_of_values_that_are_not_finite(value):
+    x = np.ones((2, 3, 4, 5), np.float32)
+    x[1, 2, 3, 4] = value
+    peaks = Engine.from_graph(one_node("peak", [x.shape], {}, {}))(x)
+    assert peaks[0] == 1
+    assert not np.isfinite(peaks[1])
+
+
 @pytest.mark.parametrize(
     ("a", "b", "ta", "tb"),
     [

@@ -435,6 +435,13 @@ def test_reduction(op, axes, keepdims):
     check(op, {"axes": axes, "keepdims": keepdims}, (x,), expected)
 
 
+@pytest.mark.parametrize("shape", [(3,), (2, 5), (4, 3, 2, 2)])
+def test_peak(shape):
+    x = array(*shape)
+    expected = mx.nd.max(mx.nd.abs(nd(x)).reshape((shape[0], -1)), axis=1)
+    check("peak", {}, (x,), expected)
+
+
 @pytest.mark.parametrize("op", ["mean", "sum", "max"])
 def test_reduction_of_everything_is_a_scalar(op):
     x = array(2, 3)

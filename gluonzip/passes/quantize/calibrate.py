@@ -27,7 +27,8 @@ def calibrate(
     """The range of each activation that will be quantized, in one pass over all batches.
 
     ``batches`` yields what :func:`gluonzip.graph.interpret` takes as inputs. ``run(graph, batch,
-    keep=names)`` returns (outputs, {name: array}); an engine may take the interpreter's place.
+    keep=names)`` returns (outputs, {name: array}); :class:`gluonzip.runtime.CalibrationEngine` may
+    take the interpreter's place.
     ``skip`` names layers that stay float32. ``activations`` names the observer (max |x| without
     it); groups that share a scale get the largest of their ranges. To compare observers in one
     pass, see :func:`collect`. Raises DataError when there is no data, an empty batch, or a
@@ -56,12 +57,25 @@ def collect(
     count = 0
     for count, batch in enumerate(batches, start=1):
         _check_batch(graph, batch, count - 1)
-        kept = run(graph, batch, keep=tuple(found))[1] if found else {}
+        arrays = _arrays(graph, batch, run, tuple(found), histogram)
         for name, statistics in found.items():
-            statistics.feed(kept[name], count - 1)
+            statistics.feed(arrays[name], count - 1)
     if count == 0:
         raise DataError("the calibration data is empty; give at least one batch")
     return found
+
+
+def _arrays(
+    graph: Graph, batch: Batch, run: Run, names: tuple[str, ...], histogram: bool
+) -> Mapping[str, np.ndarray]:
+    """The tensors ``names``, or what is as good: their peaks, if ``run`` can find them itself."""
+    if not names:
+        return {}
+    if not histogram and hasattr(run, "peaks"):
+        peaks = run.peaks(batch, names)
+        if all(np.isfinite(array).all() for array in peaks.values()):
+            return peaks
+    return run(graph, batch, keep=names)[1]
 
 
 def ranges(

@@ -133,4 +133,5 @@ def _squared_error(counts: np.ndarray, x: np.ndarray, scale: float, limit: int) 
 
 def _first_hit(statistics: Statistics) -> float:
     """Upper end of the first bin that anything fell into: a range above zero."""
-    return float((np.flatnonzero(statistics.counts)[0] + 1) * statistics.width)
+    end = (np.flatnonzero(statistics.counts)[0] + 1) * statistics.width
+    return min(float(end), statistics.peak)

@@ -20,7 +20,8 @@ class Statistics:
     ``peak``: the largest; ``peaks``: that of each batch; ``count``: how many values were seen,
     ``zeros`` of which were exactly zero; ``counts``: how many of the others fell into each of
     BINS bins, ``width`` wide, from zero up. A value beyond the last bin doubles the width, which
-    joins bins two by two and loses nothing. ``histogram=False`` keeps the peaks alone.
+    joins bins two by two and loses nothing. ``histogram=False`` keeps the peaks alone
+    (``feed`` may then be given parts of a tensor that hold its peak).
     """
 
     def __init__(self, what: str, histogram: bool = True) -> None:

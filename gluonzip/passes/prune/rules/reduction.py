@@ -29,6 +29,12 @@ def reduce(state: Propagation, node: Node, a: SimpleNamespace) -> Axes:
     return _without(state, node, axes, a.keepdims)
 
 
+@rule("peak")
+def peak(state: Propagation, node: Node, a: SimpleNamespace) -> Axes:
+    rank = len(state.shape(node.inputs[0]))
+    return _without(state, node, range(1, rank), keepdims=False)
+
+
 @rule("softmax", "log_softmax")
 def softmax(state: Propagation, node: Node, a: SimpleNamespace) -> Axes:
     return _without(state, node, [a.axis % len(state.shape(node.inputs[0]))], keepdims=True)
