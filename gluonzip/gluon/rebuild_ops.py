@@ -435,6 +435,11 @@ for _op in ("mean", "sum", "max"):
     )
 
 
+@_rebuilds("peak")
+def peak(c: Call, x: Any) -> Any:
+    return c("max", c("reshape", c("abs", x), shape=(0, -1)), name="=", axis=1)
+
+
 @_rebuilds("matmul")
 def matmul(c: Call, x: Any, y: Any) -> Any:
     flags = {"transpose_a": c.a.transpose_a, "transpose_b": c.a.transpose_b}

@@ -96,6 +96,7 @@ CASES = [
     ("log_softmax", {}, X),
     *((op, {"axes": [2, 3]}, X) for op in ("mean", "sum", "max")),
     ("mean", {"axes": [1], "keepdims": True}, X),
+    ("peak", {}, X),
     ("matmul", {}, array(3, 4), array(4, 5)),
     ("matmul", {"transpose_b": True}, array(2, 3, 4), array(2, 5, 4)),
     ("matmul", {"transpose_a": True}, array(2, 2, 4, 3), array(2, 2, 4, 5)),
