@@ -58,8 +58,8 @@ class Peak final : public Op {
   void plan(OpPlan& plan) const override {
     const TensorType& type = plan.input_type(0);
     auto step = std::make_unique<PeakStep>();
-    step->from = type.quantized() ? plan.input_as(0, Layout::kPlain, ElementType::kF32)
-                                  : plan.input(0);
+    step->from =
+        type.quantized() ? plan.input_as(0, Layout::kPlain, ElementType::kF32) : plan.input(0);
     step->to = plan.output();
     step->kernel = "plain";
     step->bytes = step->from.bytes();
