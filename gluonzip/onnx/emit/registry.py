@@ -18,6 +18,7 @@ EMITTERS: dict[str, Callable[[View], str | Sequence[str]]] = {}
 
 NOT_EMITTED = {
     "opaque": "an operator that the op table lacks has no meaning here",
+    "peak": "it is a measurement of calibration, not part of a network",
 }
 """Operators that cannot be exported, and why."""
 
