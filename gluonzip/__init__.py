@@ -15,6 +15,7 @@ _LAZY = {
     "Result": "gluonzip.pipeline",
     "compress": "gluonzip.pipeline",
     "diagnose": "gluonzip.auto",
+    "sensitivity": "gluonzip.auto",
 }
 _MODULES = frozenset(
     ("archive", "auto", "errors", "gluon", "graph", "model_zoo", "passes", "pipeline", "recipe")
@@ -22,7 +23,7 @@ _MODULES = frozenset(
 )
 
 __all__ = ["CompiledBlock", "Engine", "Recipe", "Report", "Result", "__version__", "compress"]
-__all__ += ["diagnose"]
+__all__ += ["diagnose", "sensitivity"]
 
 
 def __getattr__(name: str) -> object:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gluonzip.errors import DataError
+from gluonzip.errors import DataError, ShapeError
 
 SLICE = 64
 """Rows in a batch cut from a whole array."""
@@ -114,3 +114,42 @@ def _labels(value: Any, inputs: np.ndarray, index: int) -> np.ndarray:
             f"batch {index} of the data has {len(inputs)} samples, {len(labels)} labels"
         )
     return labels
+
+
+# ---------------------------------------------------------------- larger pieces
+def chunks(stream: Iterable[Batch], most: int, samples: int | None = None) -> Iterator[Batch]:
+    """Batches joined into pieces of at most ``most`` samples; ``samples``: stop after so many.
+
+    Raises DataError or ShapeError for batches that do not go together.
+    """
+    waiting: list[Batch] = []
+    count, left = 0, samples
+    for inputs, labels in stream:
+        rows = len(inputs[0]) if left is None else min(left, len(inputs[0]))
+        at = 0
+        while at < rows:
+            part = slice(at, min(rows, at + most - count))
+            waiting.append(
+                (tuple(x[part] for x in inputs), None if labels is None else labels[part])
+            )
+            count, at = count + part.stop - at, part.stop
+            if count == most:
+                yield _joined(waiting)
+                waiting, count = [], 0
+        if left is not None:
+            left -= rows
+            if not left:
+                break
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(waiting: list[Batch]) -> Batch:
+    shapes = {tuple(x.shape[1:] for x in inputs) for inputs, _ in waiting}
+    if len(shapes) > 1:
+        raise ShapeError(f"the batches hold samples of different shapes: {sorted(shapes)}")
+    if len({labels is None for _, labels in waiting}) > 1:
+        raise DataError("some batches of the data have labels and some have not")
+    inputs = tuple(np.concatenate(arrays) for arrays in zip(*(i for i, _ in waiting), strict=True))
+    labels = None if waiting[0][1] is None else np.concatenate([item for _, item in waiting])
+    return inputs, labels

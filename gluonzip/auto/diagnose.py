@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
 from gluonzip.auto.advice import advise
 from gluonzip.auto.data import batches, parts
-from gluonzip.auto.layer import Pair, isolate, match
+from gluonzip.auto.layer import Pair, chosen_names, isolate, match
 from gluonzip.auto.source import Source, open_pair
 from gluonzip.auto.statistics import ChannelRange, Clipping, Comparison
-from gluonzip.errors import ConfigError, DataError, PatternError
+from gluonzip.errors import ConfigError, DataError
 from gluonzip.report.diagnosis import Diagnosis, InputRange, LayerError, WeightError
 from gluonzip.spec import max_code
 
@@ -47,13 +46,7 @@ def diagnose(
     its accuracy need not show. Raises ConfigError (no common layer, different inputs or outputs),
     PatternError, DataError (empty or non-finite data), ShapeError (data that does not fit).
     """
-    return _Diagnosis(dense, compressed, data, _patterns(layers), samples, threads).run()
-
-
-def _patterns(layers: str | Sequence[str] | None) -> tuple[str, ...]:
-    if layers is None:
-        return ()
-    return (layers,) if isinstance(layers, str) else tuple(layers)
+    return _Diagnosis(dense, compressed, data, layers, samples, threads).run()
 
 
 class _Diagnosis:
@@ -64,7 +57,7 @@ class _Diagnosis:
         dense: Any,
         compressed: Any,
         data: Any,
-        patterns: tuple[str, ...],
+        patterns: str | Sequence[str] | None,
         samples: int | None,
         threads: int | None,
     ) -> None:
@@ -102,20 +95,10 @@ class _Diagnosis:
         self.rows_at_once = self._rows_at_once()
 
     def _chosen(self, pairs: list[Pair]) -> list[Pair]:
-        if not self.patterns:
-            return pairs
         names = [*(pair.name for pair in pairs), *self.skipped]
-        for pattern in self.patterns:
-            if not any(fnmatchcase(name, pattern) for name in names):
-                raise PatternError(
-                    f"layer pattern {pattern!r} matches nothing; layers: {', '.join(names)}"
-                )
-
-        def wanted(name: str) -> bool:
-            return any(fnmatchcase(name, pattern) for pattern in self.patterns)
-
-        self.skipped = {name: reason for name, reason in self.skipped.items() if wanted(name)}
-        return [pair for pair in pairs if wanted(pair.name)]
+        wanted = set(chosen_names(self.patterns, names))
+        self.skipped = {name: why for name, why in self.skipped.items() if name in wanted}
+        return [pair for pair in pairs if pair.name in wanted]
 
     def _rows_at_once(self) -> int:
         """How many rows keep no more than MEMORY bytes alive; 0 for any number."""

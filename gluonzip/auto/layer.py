@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import numpy as np
 
 from gluonzip.auto.source import Source, engine_of
-from gluonzip.errors import GluonzipError
+from gluonzip.errors import GluonzipError, PatternError
 from gluonzip.graph import OPS, Constant, Graph, Input, Node, interpret
 from gluonzip.graph.ir import TensorType
 from gluonzip.passes.quantize.kinds import activation_scale, moves_codes
@@ -54,6 +55,22 @@ def layers_of(source: Source) -> dict[str, Node]:
         elif node.op in OPS and OPS[node.op].weight_axis is not None:
             found[node.name] = node
     return found
+
+
+def chosen_names(patterns: str | Sequence[str] | None, names: Sequence[str]) -> list[str]:
+    """Those of ``names`` that a name or glob of ``patterns`` matches (None: all), in order.
+
+    PatternError for a pattern that matches none.
+    """
+    if patterns is None:
+        return list(names)
+    patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise PatternError(
+                f"layer pattern {pattern!r} matches nothing; layers: {', '.join(names)}"
+            )
+    return [name for name in names if any(fnmatchcase(name, p) for p in patterns)]
 
 
 def match(dense: Source, compressed: Source) -> tuple[list[Pair], dict[str, str]]:

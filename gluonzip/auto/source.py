@@ -133,21 +133,24 @@ def open_source(
     plain: bool,
     threads: int | None = None,
     role: str = "the network",
+    run: bool = True,
 ) -> Source:
     """A Gluon network, a Graph or the path of an archive; ConfigError for anything else.
 
     ``plain``: keep a Gluon network's layers as they are written. ``role``: what errors call it.
+    ``run``: False for the graph alone, in a source that cannot be run.
     """
     if is_gluon(network):
         from gluonzip.gluon.tracing import trace_net
 
         traced = trace_net(network, *shapes)
         graph = fold_constants(traced.graph) if plain else simplify(traced.graph)
-        return GluonSource(traced, graph, role)
-    if isinstance(network, Graph):
-        return GraphSource(simplify(network), role, threads)
+        return GluonSource(traced, graph, role) if run else Source(graph, role)
     if isinstance(network, (str, os.PathLike)):
-        return GraphSource(simplify(archive.read(Path(network))), role, threads)
+        network = archive.read(Path(network))
+    if isinstance(network, Graph):
+        graph = simplify(network)
+        return GraphSource(graph, role, threads) if run else Source(graph, role)
     hint = ""
     if isinstance(network, Engine):
         hint = ": an engine does not give its graph back; give the path of its archive"

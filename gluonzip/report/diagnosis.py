@@ -106,7 +106,7 @@ class Diagnosis:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: what is not finite is the string "inf", "-inf" or "nan"."""
-        return _finite(asdict(self))
+        return plain_values(asdict(self))
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1) + "\n"
@@ -140,11 +140,12 @@ class Diagnosis:
     __str__ = to_text
 
 
-def _finite(value: Any) -> Any:
+def plain_values(value: Any) -> Any:
+    """Dicts, lists and numbers for JSON, which has no infinities."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: plain_values(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
+        return [plain_values(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

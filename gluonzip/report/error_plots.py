@@ -9,6 +9,7 @@ import numpy as np
 
 from gluonzip.report.diagnosis import Diagnosis, Quality
 from gluonzip.report.plots import new_figure, save_figure
+from gluonzip.report.sensitivity import Sensitivity
 
 TALL = 60
 """Layers in the picture of errors; of more, the worst."""
@@ -47,3 +48,31 @@ def plot_errors(diagnosis: Diagnosis, path: Path) -> Path:
 
 def _shown(quality: Quality | None, low: float, high: float) -> float:
     return low if quality is None else float(np.clip(quality.sqnr, low, high))
+
+
+def plot_sensitivity(found: Sensitivity, path: Path) -> Path:
+    """Score in percent (or the outputs' dB) against the level, a line a layer; PNG."""
+    figure, axes = new_figure(1, 1, (7.2, 4.6))
+    ax, scored = axes[0], found.score is not None
+    at = {level: place for place, level in enumerate(found.levels)}
+    colours = iter(_colours(len(found.layers)))
+    for layer in found.layers:
+        points = [p for p in layer.points if scored or math.isfinite(p.sqnr)]
+        heights = [100 * p.score if scored else p.sqnr for p in points]
+        places = [at[p.level] for p in points]
+        ax.plot(places, heights, "o-", label=layer.name, markersize=3, color=next(colours))
+    if scored:
+        ax.axhline(100 * found.score, color="0.4", linestyle="--", label="unchanged")
+    ax.set_xticks(range(len(found.levels)), [f"{level:g}" for level in found.levels])
+    ax.set_xlabel(found.method)
+    ax.set_ylabel("score, %" if scored else "outputs' signal by noise, dB")
+    ax.set_title(f"{found.network}: one layer changed at a time, {found.rows:,} samples")
+    ax.grid(True, alpha=0.3)
+    ax.legend(fontsize=6, ncols=1 + len(found.layers) // 16)
+    return save_figure(figure, path)
+
+
+def _colours(count: int) -> np.ndarray:
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](np.linspace(0, 0.92, max(count, 1)))

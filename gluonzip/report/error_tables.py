@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from gluonzip.report.diagnosis import Diagnosis, LayerError, Quality
+from gluonzip.report.sensitivity import LayerSensitivity, Sensitivity
 from gluonzip.report.tables import Table, percent
 
 
@@ -71,3 +72,29 @@ def _quality(quality: Quality | None) -> tuple[str, str]:
 def _outputs(diagnosis: Diagnosis) -> Table:
     rows = tuple((name, *_quality(quality)) for name, quality in diagnosis.outputs.items())
     return Table("Outputs", ("output", "dB", "cosine"), rows)
+
+
+# ---------------------------------------------------------------- sensitivity
+def sensitivity_tables(found: Sensitivity) -> list[Table]:
+    """Scores by layer and level where there are any, then the outputs' dB."""
+    header = ("layer", "weights", *(f"{found.method} {level:g}" for level in found.levels))
+    note = f"{found.network}, {found.rows:,} samples, one layer changed at a time"
+    if not found.complete:
+        note += "; interrupted: layers or samples are missing"
+    if found.note:
+        note += f"; {found.note}"
+    tables = []
+    if found.score is not None:
+        rows = tuple(_points(layer, found, "score") for layer in found.layers)
+        title = f"Score by layer ({percent(found.score)} unchanged)"
+        tables.append(Table(title, header, rows, note=note))
+    rows = tuple(_points(layer, found, "sqnr") for layer in found.layers)
+    tables.append(Table("Outputs' signal by noise, dB", header, rows, note=note))
+    return tables
+
+
+def _points(layer: LayerSensitivity, found: Sensitivity, what: str) -> tuple[str, ...]:
+    known = {point.level: getattr(point, what) for point in layer.points}
+    show = percent if what == "score" else decibels
+    cells = (show(known[level]) if level in known else "-" for level in found.levels)
+    return (layer.name, f"{layer.weights:,}", *cells)
