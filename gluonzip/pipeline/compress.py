@@ -33,6 +33,7 @@ def compress(
     teacher: Any = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    checkpoints: str | Path | None = None,
 ) -> Result:
     """Run the stages of ``recipe`` on ``net``, in place, and measure dense against compressed.
 
@@ -42,7 +43,8 @@ def compress(
     DataLoader, an ``mx.io`` iterator, :class:`gluonzip.training.Batches`, a list).
     ``validation_data`` only measures; nothing is chosen by it. ``teacher``: any callable on a
     batch, by default the network as it is before the first stage that compresses. ``threads`` of
-    the engine, by default all cores.
+    the engine, by default all cores. ``checkpoints``: a folder; the same call with the same folder
+    goes on where a killed one stopped, and ends as an unbroken one would.
 
     Seeds MXNet's and NumPy's global generators with ``recipe.seed``.
 
@@ -51,6 +53,7 @@ def compress(
     """
     recipe = load(recipe)
     job = Job(net, train_data, calibration_data, teacher, progress or Silent())
+    job.checkpoints = None if checkpoints is None else Path(checkpoints)
     return _Run(recipe, job, validation_data, threads).run()
 
 
@@ -92,10 +95,13 @@ class _Run:
         """The network is dense now: keep a copy to compare with, and as the teacher."""
         import mxnet as mx
 
+        from gluonzip.gluon.distill.teacher import frozen_copy
+
         self.dense = snapshot(self.job.net, mx.nd.array(self.sample))
         self.dense_weights = measure.effective_weights(self.job.net)
         if self.job.teacher is None:
-            self.job.teacher = self.dense
+            # With its layers, so that features can be tapped (the snapshot is one symbol).
+            self.job.teacher = frozen_copy(self.job.net)
         self._note_stage("dense")
 
     def _note_stage(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from gluonzip.recipe.job import Job
 from gluonzip.recipe.load import NAMED, dump, load, quick
-from gluonzip.recipe.methods import METHODS, Finetune, Method, Prune, Quantize, Train
+from gluonzip.recipe.methods import METHODS, Finetune, Method, Prune, Quantize, Together, Train
 from gluonzip.recipe.schema import Data, Network, Recipe
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Recipe",
+    "Together",
     "Train",
     "dump",
     "load",

@@ -4,6 +4,7 @@ from gluonzip.recipe.methods.base import Method
 from gluonzip.recipe.methods.finetune import Finetune
 from gluonzip.recipe.methods.prune import Prune
 from gluonzip.recipe.methods.quantize import Quantize
+from gluonzip.recipe.methods.together import Together
 from gluonzip.recipe.methods.train import Train
 
 METHODS: dict[str, type[Method]] = {
@@ -11,6 +12,7 @@ METHODS: dict[str, type[Method]] = {
     "prune": Prune,
     "finetune": Finetune,
     "quantize": Quantize,
+    "distill": Together,
 }
 
-__all__ = ["METHODS", "Finetune", "Method", "Prune", "Quantize", "Train"]
+__all__ = ["METHODS", "Finetune", "Method", "Prune", "Quantize", "Together", "Train"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
 from gluonzip.errors import ConfigError
 from gluonzip.recipe.job import Job
+from gluonzip.recipe.methods.distilling import Distill
 from gluonzip.recipe.model import Model
 from gluonzip.training import Training, fit
 
@@ -31,13 +32,6 @@ class Fit(Model):
 
     def value(self) -> Training:
         return Training(**self.model_dump())
-
-
-class Distill(Model):
-    """Learn from the dense network: ``alpha`` for its softened answers, the rest for labels."""
-
-    temperature: float = Field(3.0, gt=0)
-    alpha: float = Field(0.7, ge=0, le=1)
 
 
 class Method(Model):
@@ -75,26 +69,58 @@ def need_train_data(method: Method, job: Job) -> None:
         raise ConfigError(f"stage {method.method!r} trains, but no train_data was given")
 
 
+def batches_of(job: Job) -> int:
+    """Batches in a pass over the training data. ConfigError when it cannot tell."""
+    try:
+        return len(job.train_data)  # type: ignore[arg-type]
+    except TypeError:
+        raise ConfigError(
+            f"schedules by steps need to know how long an epoch is, but a "
+            f"{type(job.train_data).__name__} has no len(); use a DataLoader or a list"
+        ) from None
+
+
 def run_fit(
     job: Job,
     settings: Fit,
     distill: Distill | None,
     label: str,
     on_epoch: Callable[[int], None] | None = None,
+    handlers: Sequence[Any] = (),
 ) -> None:
     """Train ``job.net``, from the teacher as well if ``distill`` says so."""
-    loss: Any = None
-    if distill is not None:
-        from gluonzip.gluon import DistillationLoss
-
-        loss = DistillationLoss(distill.temperature, distill.alpha)
+    handlers = [*handlers, _Records(job)]
+    distiller = None if distill is None else distill.distiller(job)
+    if distill is not None and distill.final_alpha is not None:
+        handlers += distill.schedules(distiller, settings.epochs * batches_of(job))
     fit(
         job.net,
         job.train_data,
         settings.value(),
-        teacher=None if distill is None else job.teacher,
-        loss=loss,
+        distiller=distiller,
+        handlers=handlers,
+        checkpoints=job.next_checkpoints(label),
         progress=job.progress,
         label=label,
         on_epoch=on_epoch,
     )
+    if distiller is not None:
+        distiller.close()
+
+
+class _Records:
+    """Carries the job's records through checkpoints: what a killed run noted is not lost."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+
+    def epoch(self) -> None:
+        pass
+
+    step = epoch
+
+    def state(self) -> dict[str, Any]:
+        return self.job.records
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.job.records.update(state)

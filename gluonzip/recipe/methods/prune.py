@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -79,28 +80,30 @@ class Prune(Method):
 
     def run(self, job: Job) -> None:
         if self.training is None:
-            self._prune(job, 1.0)
+            apply_rules(job, self.rules, 1.0)
         else:
             run_fit(job, self.training, self.distill, "prune", lambda e: self._on_epoch(job, e))
 
     def _on_epoch(self, job: Job, epoch: int) -> None:
         if epoch == 0 or epoch < self.ramp:
-            self._prune(job, ramp_share(epoch, self.ramp))
+            apply_rules(job, self.rules, ramp_share(epoch, self.ramp))
 
-    def _prune(self, job: Job, share: float) -> None:
-        from gluonzip.gluon import prune
 
-        merged: dict[str, Any] = {}
-        for rule in self.rules:
-            records = prune(
-                job.net,
-                sparsity=None if rule.sparsity is None else rule.sparsity * share,
-                threshold=rule.threshold,
-                layers=rule.layers,
-                pattern=parse_pattern(rule.pattern),
-            )
-            merged |= {n: r for n, r in records.items() if r.compressed or n not in merged}
-        job.records["prune"] = merged
+def apply_rules(job: Job, rules: Iterable[Rule], share: float) -> None:
+    """Prune the job's network to ``share`` of the rules' sparsities, and note it."""
+    from gluonzip.gluon import prune
+
+    merged: dict[str, Any] = {}
+    for rule in rules:
+        records = prune(
+            job.net,
+            sparsity=None if rule.sparsity is None else rule.sparsity * share,
+            threshold=rule.threshold,
+            layers=rule.layers,
+            pattern=parse_pattern(rule.pattern),
+        )
+        merged |= {n: r for n, r in records.items() if r.compressed or n not in merged}
+    job.records["prune"] = merged
 
 
 def ramp_share(epoch: int, ramp: int) -> float:
