@@ -62,6 +62,7 @@ struct S8 {
   }
 };
 struct SparseS8 : S8 {
+  using Args = SparseS8Args;
   using Kernel = SparseS8Kernel;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_s8; }
   static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
@@ -80,12 +81,28 @@ struct F32 {
   }
 };
 struct SparseF32 : F32 {
+  using Args = SparseF32Args;
   using Kernel = SparseF32Kernel;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_f32; }
   static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
     return k.packed_bytes(g, weights);
   }
 };
+
+// Which tensors are in planes, where the kernel can read and write them.
+template <typename Args>
+void set_pitches(Args*, const PlanePitches& pitch) {
+  GLZ_CHECK(pitch.input == 0 && pitch.output == 0, kConfig, "dense kernels know no planes");
+}
+void set_pitches(SparseS8Args* args, const PlanePitches& pitch) { args->pitch = pitch; }
+void set_pitches(SparseF32Args* args, const PlanePitches& pitch) { args->pitch = pitch; }
+
+// Elements of `channels` planes.
+template <typename Input>
+int64_t plane_elements(int64_t channels, int64_t pitch) {
+  constexpr int64_t kInWord = 4 / sizeof(Input);
+  return ceil_div(channels, kInWord) * pitch * kInWord;
+}
 
 size_t element_bytes(ElementType type) { return type == ElementType::kU8 ? 1 : 4; }
 
@@ -117,10 +134,13 @@ class PackedConv {
   py::array run(const Array<Input>& input, const std::string& output, int64_t output_stride,
                 const Floats& multiplier, const Floats& bias,
                 const std::optional<py::array>& residual, float residual_multiplier,
-                std::optional<float> slope, float lo, float hi, int64_t row_cut,
-                int64_t panel_cut) {
-    GLZ_CHECK(input.size() == g_.n * g_.h * g_.w * g_.stride_c, kShape,
-              "input has " << input.size() << " elements");
+                std::optional<float> slope, float lo, float hi, int64_t row_cut, int64_t panel_cut,
+                int64_t input_pitch, int64_t output_pitch, int64_t residual_pitch) {
+    const int64_t wanted = input_pitch != 0 ? plane_elements<Input>(g_.channels, input_pitch)
+                                            : g_.n * g_.h * g_.w * g_.stride_c;
+    GLZ_CHECK(input.size() == wanted, kShape, "input has " << input.size() << " elements");
+    const int64_t count = output_pitch != 0 ? plane_elements<Input>(g_.out_channels, output_pitch)
+                                            : g_.rows() * output_stride;
     const Buffer pixels = copy(input.data(), input.nbytes());
     const Buffer m = channels(multiplier), b = channels(bias);
     Buffer extra;
@@ -128,7 +148,9 @@ class PackedConv {
     e.multiplier = multiplier ? m.as<float>() : nullptr;
     e.bias = bias ? b.as<float>() : nullptr;
     if (residual) {
-      GLZ_CHECK(residual->size() == g_.rows() * output_stride, kShape,
+      const int64_t size =
+          residual_pitch != 0 ? plane_elements<Input>(g_.out_channels, residual_pitch) : count;
+      GLZ_CHECK(residual->size() == size, kShape,
                 "residual has " << residual->size() << " elements");
       extra = copy(residual->data(), residual->nbytes());
       e.residual = extra.data();
@@ -141,14 +163,25 @@ class PackedConv {
     e.lo = lo;
     e.hi = hi;
     e.output_stride = output_stride;
-    py::array out = make_output(output, g_.rows() * output_stride, &e);
+    py::array out = make_output(output, count, &e);
+    Buffer aligned;  // planes are at cache lines
+    if (output_pitch != 0) {
+      aligned = Buffer(out.nbytes());
+      e.output = aligned.data();
+    }
 
     constexpr size_t kGuard = 64;
     const size_t workspace_bytes = kernel_.workspace_bytes(g_);
     Buffer workspace(workspace_bytes + kGuard);
     std::memset(workspace.as<char>() + workspace_bytes, 0x5a, kGuard);
-    const typename Type::Args args = {g_, pixels.as<Input>(), packed_.front().data(), e,
-                                      workspace.data()};
+    typename Type::Args args{};
+    args.geometry = g_;
+    args.input = pixels.as<Input>();
+    args.packed = packed_.front().data();
+    args.epilogue = e;
+    args.workspace = workspace.data();
+    set_pitches(&args,
+                {input_pitch, output_pitch, residual_pitch != 0 ? residual_pitch : output_pitch});
     const int64_t rows = g_.rows(), cut = std::min(row_cut * kernel_.tile_rows, rows);
     const int64_t panel = std::min(panel_cut, panels());
     kernel_.run(args, cut, rows, panel, panels());
@@ -159,14 +192,21 @@ class PackedConv {
       GLZ_CHECK(workspace.as<char>()[workspace_bytes + i] == 0x5a, kShape,
                 "the kernel wrote past its workspace");
     }
+    if (output_pitch != 0) std::memcpy(out.mutable_data(), aligned.data(), out.nbytes());
     return out;
   }
 
   // Seconds of each of `calls` calls with an activation's epilogue: relu, and a residual if wanted.
-  std::vector<double> time(int64_t calls, int threads, bool with_residual) {
-    Buffer pixels(g_.n * g_.h * g_.w * g_.stride_c * sizeof(Input));
+  std::vector<double> time(int64_t calls, int threads, bool with_residual, bool planes) {
+    const int64_t input_pitch = planes ? plane_pitch(g_.n * g_.h * g_.w) : 0;
+    const int64_t output_pitch = planes ? plane_pitch(g_.rows()) : 0;
+    Buffer pixels((planes ? plane_elements<Input>(g_.channels, input_pitch)
+                          : g_.n * g_.h * g_.w * g_.stride_c) *
+                  sizeof(Input));
     std::fill_n(pixels.as<Input>(), pixels.size() / sizeof(Input), Input{1});
-    const int64_t count = g_.rows() * g_.out_channels * sizeof(Input);
+    const int64_t count = (planes ? plane_elements<Input>(g_.out_channels, output_pitch)
+                                  : g_.rows() * g_.out_channels) *
+                          sizeof(Input);
     Buffer m(round_up(g_.out_channels, 64) * 4), b(m.size()), out(count), residual(count);
     std::fill_n(m.as<float>(), m.size() / 4, 1e-3f);
     std::fill_n(b.as<float>(), b.size() / 4, 1.0f);
@@ -185,7 +225,11 @@ class PackedConv {
     ThreadPool pool(threads);
     const int64_t workspace_bytes = round_up(kernel_.workspace_bytes(g_), 64);
     Buffer workspaces(workspace_bytes * pool.size());
-    typename Type::Args args = {g_, pixels.as<Input>(), nullptr, e, nullptr};
+    typename Type::Args args{};
+    args.geometry = g_;
+    args.input = pixels.as<Input>();
+    args.epilogue = e;
+    set_pitches(&args, {input_pitch, output_pitch, with_residual ? output_pitch : 0});
     std::vector<double> result;
     py::gil_scoped_release release;
     for (int64_t call = 0; call < calls; ++call) {
@@ -265,9 +309,10 @@ void bind_packed(py::module_& m, const char* name) {
            py::arg("bias") = py::none(), py::arg("residual") = py::none(),
            py::arg("residual_multiplier") = 1.0f, py::arg("slope") = py::none(),
            py::arg("lo") = -INFINITY, py::arg("hi") = INFINITY, py::arg("row_cut") = 0,
-           py::arg("panel_cut") = 0)
+           py::arg("panel_cut") = 0, py::arg("input_pitch") = 0, py::arg("output_pitch") = 0,
+           py::arg("residual_pitch") = 0)
       .def("time", &Conv::time, py::arg("calls"), py::arg("threads") = 1,
-           py::arg("residual") = false);
+           py::arg("residual") = false, py::arg("planes") = false);
 }
 
 // Multiply-accumulates a second of `threads` threads that do nothing else; 0: not known.

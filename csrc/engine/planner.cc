@@ -58,6 +58,7 @@ std::unique_ptr<Plan> Planner::build(const std::vector<Shape>& input_shapes) {
     for (const Tensor& tensor : tensors_) homes.push_back(tensor.home);
     network_.prepare(types_, homes);
   }
+  choose_planes();
   place_in_concats();
   place_inputs();
   const int32_t count = static_cast<int32_t>(network_.nodes().size());
@@ -156,6 +157,25 @@ void Planner::choose_homes() {
   }
 }
 
+bool Planner::only_read_in_planes(int32_t id) const {
+  const NetworkTensor& tensor = network_.tensors()[id];
+  for (int32_t index : tensor.consumers) {
+    const NetworkNode& reader = network_.nodes()[index];
+    for (size_t i = 0; i < reader.inputs.size(); ++i) {
+      if (reader.inputs[i] == id && !reader.op->reads_planes(i)) return false;
+    }
+  }
+  return !tensor.consumers.empty() && !given_out(id);
+}
+
+void Planner::choose_planes() {
+  for (const NetworkNode& node : network_.nodes()) {
+    const int32_t id = node.outputs[0];
+    tensors_[id].planes =
+        types_[id].rank() == 4 && node.op->writes_planes() && only_read_in_planes(id);
+  }
+}
+
 // ---------------------------------------------------------------- placement
 bool Planner::can_place(int32_t id, const Tensor& concat, int64_t channel, bool last) const {
   const NetworkTensor& tensor = network_.tensors()[id];
@@ -237,7 +257,7 @@ bool Planner::has_input(size_t i) const {
   return i < node().inputs.size() && node().inputs[i] >= 0;
 }
 
-View Planner::raw(size_t i) { return touch(tensors_[node().inputs[i]].forms[0]); }
+View Planner::raw(size_t i) { return touch(outside_planes(node().inputs[i])); }
 
 View Planner::input(size_t i) {
   const View& home = tensors_[node().inputs[i]].home;
@@ -265,6 +285,10 @@ View Planner::output(size_t i) {
   const int32_t id = node().outputs[i];
   Tensor& tensor = tensors_[id];
   if (!tensor.forms.empty()) return touch(tensor.forms[0]);
+  if (tensor.planes) {
+    tensor.forms = {temporary(plane_view(types_[id], tensor.home.type))};
+    return touch(tensor.forms[0]);
+  }
   View view = tensor.home;
   int32_t root = id;
   int64_t channel = 0;
@@ -298,12 +322,22 @@ void Planner::add(std::unique_ptr<Step> step) {
 }
 
 // ---------------------------------------------------------------- conversions
+// Where the producer left it, or in pixels if that is in planes.
+View Planner::outside_planes(int32_t id) {
+  for (const View& form : tensors_[id].forms) {
+    if (form.layout != Layout::kPlanes) return form;
+  }
+  const View from = tensors_[id].forms[0];
+  return convert(id, from, pixel_view(types_[id], from.type));
+}
+
 View Planner::converted(int32_t id, Layout layout, ElementType type, bool compact) {
   Tensor& tensor = tensors_[id];
   for (const View& form : tensor.forms) {
     // The caller's memory has no readable bytes past its end.
     const bool foreign = plan_->storages[form.ref.storage].kind == Storage::Kind::kInput;
     if (form.type != type || foreign) continue;
+    if (layout == Layout::kPlanes && form.layout == layout) return touch(form);
     if (layout == Layout::kPixels && form.layout == layout && (!compact || form.compact()) &&
         same_pixels(form, tensor.home)) {
       return touch(form);
@@ -314,14 +348,21 @@ View Planner::converted(int32_t id, Layout layout, ElementType type, bool compac
       return touch(view);
     }
   }
+  if (layout == Layout::kPlanes) {
+    const View pixels = converted(id, Layout::kPixels, type, false);
+    return convert(id, pixels, plane_view(types_[id], type));
+  }
   if (layout == Layout::kPlain) {
-    return convert(id, tensor.forms[0], plain_view(types_[id], type));
+    return convert(id, outside_planes(id), plain_view(types_[id], type));
   }
   View to = tensor.home;
   to.type = type;
   to.layout = Layout::kPixels;
   to.stride = channel_stride(to.c);
-  View from = tensor.forms[0];
+  View from = outside_planes(id);
+  if (from.layout == Layout::kPixels && same_pixels(from, to) && from.type == type && !compact) {
+    return touch(from);
+  }
   if (from.layout == Layout::kPixels && !same_pixels(from, to)) {
     from = converted(id, Layout::kPlain, from.type, false);
   }
@@ -342,7 +383,7 @@ View Planner::convert(int32_t id, const View& from, View to) {
 }
 
 void Planner::give_out(int32_t id, int32_t index) {
-  const View from = touch(tensors_[id].forms[0]);
+  const View from = touch(outside_planes(id));
   const Storage& storage = plan_->storages[from.ref.storage];
   if (storage.kind == Storage::Kind::kOutput && storage.index == index) return;
   View to = plain_view(types_[id], element_type(types_[id].dtype));

@@ -19,6 +19,8 @@ class Planner final : public OpPlan {
   const TensorType& output_type(size_t i) const override { return types_[node().outputs[i]]; }
   View input_home(size_t i) const override { return tensors_[node().inputs[i]].home; }
   View raw(size_t i) override;
+  bool input_in_planes(size_t i) const override { return tensors_[node().inputs[i]].planes; }
+  bool output_in_planes(size_t i) const override { return tensors_[node().outputs[i]].planes; }
   View input(size_t i) override;
   View input_as(size_t i, Layout layout, ElementType type, bool compact) override;
   View output_home(size_t i) const override { return tensors_[node().outputs[i]].home; }
@@ -30,6 +32,7 @@ class Planner final : public OpPlan {
  private:
   struct Tensor {
     View home;                // layout; no memory
+    bool planes = false;      // its producer writes it in planes, and all readers take it so
     std::vector<View> forms;  // the first is where its producer left it
     int32_t storage = -1;
     int32_t parent = -1;  // the concat's output that it is written into
@@ -48,6 +51,8 @@ class Planner final : public OpPlan {
   void find_uses();
   void choose_homes();
   bool flattens(const NetworkNode& node) const;
+  void choose_planes();
+  bool only_read_in_planes(int32_t tensor) const;
   void place_in_concats();
   bool can_place(int32_t tensor, const Tensor& concat, int64_t channel, bool last) const;
   void place_inputs();
@@ -57,6 +62,7 @@ class Planner final : public OpPlan {
 
   int32_t new_storage(Storage::Kind kind, int64_t bytes, int32_t index = 0);
   View touch(View view);
+  View outside_planes(int32_t tensor);
   View converted(int32_t tensor, Layout layout, ElementType type, bool compact);
   View convert(int32_t tensor, const View& from, View to);
 

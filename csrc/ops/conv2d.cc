@@ -58,25 +58,46 @@ class Conv2d final : public Op {
     geometry.oh = out[2];
     geometry.ow = out[3];
     core_.prepare(std::move(filter), geometry, bias_, tail_, *inputs[0], table);
+    // Planes hold what the kernel reads and writes without conversion.
+    const auto suits = [&](const TensorType& type) {
+      return core_.takes_planes() && element_type(type.dtype) == core_.input_type();
+    };
+    reads_planes_ = suits(*inputs[0]);
+    writes_planes_ = suits(infer(inputs)[0]);
+    adds_planes_ = inputs.size() > 3 && inputs[3] != nullptr && suits(*inputs[3]) && writes_planes_;
   }
+
+  bool reads_planes(size_t i) const override {
+    return (i == 0 && reads_planes_) || (i == 3 && adds_planes_);
+  }
+  bool writes_planes() const override { return writes_planes_; }
 
   size_t weight_bytes() const override { return core_.bytes(); }
 
   void plan(OpPlan& plan) const override {
-    const View x = plan.input_as(0, Layout::kPixels, core_.input_type());
+    const Layout layout =
+        reads_planes_ && plan.input_in_planes(0) ? Layout::kPlanes : Layout::kPixels;
+    const View x = plan.input_as(0, layout, core_.input_type());
     const View out = plan.output();
     View residual;
-    if (plan.has_input(3)) residual = plan.input(3);
+    if (plan.has_input(3)) residual = residual_view(plan);
     core_.plan(plan, window_.geometry(x, out), x, plan.has_input(3) ? &residual : nullptr,
                plan.has_input(3) ? plan.input_type(3).scale : 0.0f, out);
   }
 
  private:
+  View residual_view(OpPlan& plan) const {
+    const bool mixed = adds_planes_ && plan.input_in_planes(3) && core_.mixes_residual();
+    if (!plan.output_in_planes() && !mixed) return plan.input(3);
+    return plan.input_as(3, Layout::kPlanes, core_.input_type());
+  }
+
   const ModelTensor* weight_;
   const ModelTensor* bias_;
   Tail tail_;
   Window window_;
   int64_t groups_, out_ = 0, channels_ = 0;
+  bool reads_planes_ = false, writes_planes_ = false, adds_planes_ = false;
   ConvCore core_;
 };
 

@@ -54,6 +54,13 @@ void align_groups(Filter* f) {
   f->groups /= merged;
 }
 
+template <typename Args>
+void set_pitch(Args*, const PlanePitches&) {}
+void set_pitch(SparseS8Args* args, const PlanePitches& pitch) { args->pitch = pitch; }
+void set_pitch(SparseF32Args* args, const PlanePitches& pitch) { args->pitch = pitch; }
+
+int64_t pitch_of(const View& view) { return view.layout == Layout::kPlanes ? view.stride : 0; }
+
 // One convolution as tasks over groups x row blocks x panel blocks.
 template <typename Args, typename Kernel, typename Input>
 class ConvStep final : public Step {
@@ -67,6 +74,7 @@ class ConvStep final : public Step {
     args.packed = packed + group * group_bytes;
     args.workspace = context.scratch(thread);
     args.epilogue = group_epilogue(context, group * geometry.out_channels);
+    set_pitch(&args, pitch);
     const Range tiles = grid.row_range(task), panels = grid.panel_range(task);
     kernel_run(args, tiles.begin * tile_rows, std::min(tiles.end * tile_rows, geometry.rows()),
                panels.begin, panels.end);
@@ -92,6 +100,7 @@ class ConvStep final : public Step {
 
   decltype(Kernel::run) kernel_run;
   ConvGeometry geometry;
+  PlanePitches pitch;  // of sparse kernels
   Epilogue epilogue;
   Ref input, output, residual;
   const char* packed;
@@ -286,7 +295,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
                     float residual_scale, const View& out) const {
   const ConvGeometry g = [&] {
     ConvGeometry filled = group_geometry(geometry);
-    filled.stride_c = x.stride;
+    filled.stride_c = x.layout == Layout::kPlanes ? channel_stride(x.c) : x.stride;
     return filled;
   }();
   Epilogue epilogue = make_epilogue(tail_, tail_.out_scale);
@@ -331,6 +340,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
   };
   const auto grouped = [&](auto step, const auto& kernel, const char* name) {
     step->kernel_run = kernel.run;
+    step->pitch = {pitch_of(x), pitch_of(out), residual ? pitch_of(*residual) : 0};
     step->group_bytes = group_bytes_;
     step->tile_rows = kernel.tile_rows;
     const double row_bytes = static_cast<double>(x.bytes()) / std::max<int64_t>(x.rows(), 1);
@@ -350,7 +360,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     depthwise(std::make_unique<DepthwiseStep<DepthwiseS8Args, DepthwiseS8Kernel, uint8_t>>(),
               table.depthwise_s8, "depthwise_s8");
   } else if (integer_ && sparse_) {
-    grouped(std::make_unique<ConvStep<ConvS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
+    grouped(std::make_unique<ConvStep<SparseS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
             "sparse_s8");
   } else if (integer_) {
     grouped(std::make_unique<ConvStep<ConvS8Args, ConvS8Kernel, uint8_t>>(), table.conv_s8,
@@ -359,7 +369,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     depthwise(std::make_unique<DepthwiseStep<DepthwiseF32Args, DepthwiseF32Kernel, float>>(),
               table.depthwise_f32, "depthwise_f32");
   } else if (sparse_) {
-    grouped(std::make_unique<ConvStep<ConvF32Args, SparseF32Kernel, float>>(), table.sparse_f32,
+    grouped(std::make_unique<ConvStep<SparseF32Args, SparseF32Kernel, float>>(), table.sparse_f32,
             "sparse_f32");
   } else {
     grouped(std::make_unique<ConvStep<ConvF32Args, ConvF32Kernel, float>>(), table.conv_f32,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../base/buffer.h"
+#include "../kernels/sparse_conv/planes.h"
 #include "constants.h"
 #include "epilogue.h"
 #include "op.h"
@@ -62,6 +63,11 @@ class ConvCore {
 
   ElementType input_type() const { return integer_ ? ElementType::kU8 : ElementType::kF32; }
   size_t bytes() const { return packed_.size() + multiplier_.size() + bias_.size(); }
+
+  // Whether it can read and write planes of words, of elements of input_type().
+  bool takes_planes() const { return sparse_; }
+  // Whether a residual in planes suits an output in pixels.
+  bool mixes_residual() const { return sparse_ && out_channels_ % kPlanePanel == 0; }
 
   // Adds the step. `geometry` holds n, h, w, kernel, strides, pads, dilation, oh, ow; channels and
   // packing are filled in here. `residual` may be null.

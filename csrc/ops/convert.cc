@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "../base/check.h"
+#include "../kernels/sparse_conv/planes.h"
 #include "rows.h"
 
 namespace glz {
@@ -124,6 +126,29 @@ class TransposeStep final : public ConvertStep {
   }
 };
 
+// Between planes of words and pixels x channels, of one type.
+class PlanesStep final : public ConvertStep {
+ public:
+  void run(const RunContext& context, int64_t task, int) const override {
+    const bool gathers = to.layout == Layout::kPixels;
+    const View &pixels = gathers ? to : from, &planes = gathers ? from : to;
+    char* base = context.at(pixels.ref);
+    char* words = context.at(planes.ref);
+    const int64_t count = ceil_div(pixels.c, planes.in_word());
+    const Range blocks = part_of(ceil_div(pixels.rows(), kPixelAlign), task, tasks);
+    for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+      const int64_t end = std::min((block + 1) * kPixelAlign, pixels.rows());
+      for (int64_t word = 0; word < count; ++word) {
+        for (int64_t row = block * kPixelAlign; row < end; ++row) {
+          char* in_pixels = base + row * pixels.stride * pixels.element_bytes() + 4 * word;
+          char* in_plane = words + 4 * (word * planes.stride + row);
+          std::memcpy(gathers ? in_pixels : in_plane, gathers ? in_plane : in_pixels, 4);
+        }
+      }
+    }
+  }
+};
+
 class ClearPadsStep final : public Step {
  public:
   explicit ClearPadsStep(const View& view) : view_(view) {}
@@ -160,6 +185,11 @@ std::unique_ptr<Step> make_convert(const View& from, const View& to, const Tenso
                      : to.type == ElementType::kU8 ? "quantize"
                                                    : "dequantize";
   const double nanoseconds = (from.bytes() + to.bytes()) / kBytesPerNanosecond;
+  if (from.layout == Layout::kPlanes || to.layout == Layout::kPlanes) {
+    auto step = filled<PlanesStep>(from, to, type.scale, table, "planes");
+    step->tasks = row_tasks(ceil_div(from.rows(), kPixelAlign), threads, nanoseconds);
+    return step;
+  }
   const View& pixels = from.layout == Layout::kPixels ? from : to;
   if (from.layout == to.layout || pixels.h * pixels.w == 1) {
     auto step = filled<RowsStep>(as_rows(from, to), as_rows(to, from), type.scale, table, name);

@@ -24,8 +24,11 @@ class OpPlan {
 
   // How input i's rank is laid out (flattened images stay images); no memory.
   virtual View input_home(size_t i) const = 0;
-  // Input i where its producer left it: any layout, any stride.
+  // Input i where its producer left it: any layout but planes, any stride.
   virtual View raw(size_t i) = 0;
+  // Whether input i or output i are in planes.
+  virtual bool input_in_planes(size_t i) const = 0;
+  virtual bool output_in_planes(size_t i = 0) const = 0;
   // Input i in the layout that its rank keeps (view.h); flattened images stay images (Traits).
   virtual View input(size_t i) = 0;
   // Input i in a given layout and element type, converted once for all who ask. `compact`: with
@@ -34,7 +37,8 @@ class OpPlan {
 
   // How output i will be laid out; no memory yet.
   virtual View output_home(size_t i = 0) const = 0;
-  // Where output i goes: the layout its rank keeps, possibly a slice of a concat's output.
+  // Where output i goes: the layout its rank keeps, possibly a slice of a concat's output; or in
+  // planes.
   virtual View output(size_t i = 0) = 0;
   // Puts output i where `view` is (laid out as output_home(i) says): no step needed.
   virtual void alias(size_t i, const View& view) = 0;
@@ -77,6 +81,12 @@ class Op {
     (void)table;
   }
   virtual size_t weight_bytes() const { return 0; }
+  // Whether, as prepared, it reads input i or writes its output in planes of words.
+  virtual bool reads_planes(size_t i) const {
+    (void)i;
+    return false;
+  }
+  virtual bool writes_planes() const { return false; }
 
   virtual void plan(OpPlan& plan) const = 0;
 

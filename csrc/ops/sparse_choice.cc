@@ -14,14 +14,14 @@ namespace {
 struct Costs {
   double dense_vector = 0.525;  // a multiply-accumulate instruction of 16 lanes
   double dense_finish = 3.0;    // the epilogue of 16 sums
-  double sparse_vector = 0.55;  // a multiply-accumulate instruction, with its load
+  double sparse_vector = 0.66;  // a multiply-accumulate instruction, with its load
   double sparse_word = 0.6;     // to fetch and broadcast a word of weights
-  double sparse_row = 15.0;     // to begin an output channel of a slice
-  double sparse_finish_s8 = 6.5;
-  double sparse_finish_f32 = 16.0;  // sums of float32 leave the caches
-  double stage = 3.0;               // to bring a word of 16 pixels together
-  double spill = 2.0;               // 16 sums between two slices
-  double bytes = 14.0;              // of weights a cycle, when they stream
+  double sparse_row = 10.0;     // to begin an output channel of a slice
+  double sparse_finish_s8 = 3.5;
+  double sparse_finish_f32 = 8.0;  // sums of float32 leave the caches
+  double stage = 2.5;              // to bring a word of 16 pixels together
+  double spill = 2.0;              // 16 sums between two slices
+  double bytes = 14.0;             // of weights a cycle, when they stream
 };
 
 int64_t parts(int64_t value, int64_t by) { return (value + by - 1) / by; }
@@ -36,7 +36,7 @@ double dense_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth&
 double sparse_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth& depth,
                      bool integer, int64_t words) {
   const double finish = integer ? cost.sparse_finish_s8 : cost.sparse_finish_f32;
-  const int64_t vecs = parts(g.rows(), 16), chunks = parts(vecs, kChunkVecs);
+  const int64_t vecs = parts(g.rows(), 16), chunks = parts(vecs, kChunkPixels / 16);
   const double out = static_cast<double>(g.out_channels);
   const double multiply = words * (cost.sparse_vector * vecs + cost.sparse_word * chunks) +
                           cost.sparse_row * out * depth.slices * chunks;

@@ -1,5 +1,7 @@
 #include "view.h"
 
+#include "../kernels/sparse_conv/planes.h"
+
 namespace glz {
 
 View plain_view(const TensorType& type, ElementType element) {
@@ -21,6 +23,13 @@ View pixel_view(const TensorType& type, ElementType element) {
     view.w = type.shape[3];
   }
   view.stride = channel_stride(view.c);
+  return view;
+}
+
+View plane_view(const TensorType& type, ElementType element) {
+  View view = pixel_view(type, element);
+  view.layout = Layout::kPlanes;
+  view.stride = plane_pitch(view.rows());
   return view;
 }
 

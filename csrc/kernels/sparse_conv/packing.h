@@ -9,8 +9,9 @@
 //   SparseHeader   start: int32[out]   begin: int32[slices * out + 1]   words:
 //   u32[]   index: u16[]
 //
-// begin counts words, slice by slice, channel by channel; index is a word's
-// place in its slice.
+// begin counts words, slice by slice, channel by channel; index is kIndexUnit
+// times a word's place in its slice, so that vectors address a tile without
+// arithmetic. Four indices may be read at once, up to kIndexSlack past the end.
 #pragma once
 
 #include <cstdint>
@@ -21,9 +22,11 @@
 
 namespace glz {
 
-// At most; a slice of 16 x 6 pixels is then 36 KB.
-constexpr int64_t kSliceWords = 96;
-constexpr int kChunkVecs = 6;  // vectors of 16 pixels that are computed together
+// At most; a tile of 128 pixels is then 32 KB.
+constexpr int64_t kSliceWords = 64;
+constexpr int64_t kChunkPixels = 128;  // that are computed together
+constexpr int64_t kIndexUnit = 64;
+constexpr int64_t kIndexSlack = 4 * sizeof(uint16_t);  // bytes
 
 struct SparseHeader {
   int64_t words, reserved[7];
@@ -96,7 +99,7 @@ template <typename Weight>
 static inline size_t sparse_packed_bytes(const ConvGeometry& g, const Weight* weights) {
   return sizeof(SparseHeader) +
          (g.out_channels * (sparse_depth<Weight>(g).slices + 1) + 1) * sizeof(int32_t) +
-         sparse_words(g, weights) * (sizeof(uint32_t) + sizeof(uint16_t));
+         sparse_words(g, weights) * (sizeof(uint32_t) + sizeof(uint16_t)) + kIndexSlack;
 }
 
 // `bytes`: what sparse_packed_bytes() said.
@@ -105,7 +108,8 @@ static inline void sparse_pack(const ConvGeometry& g, const Weight* weights, voi
                                size_t bytes) {
   const SparseDepth depth = sparse_depth<Weight>(g);
   const int64_t size = g.kh * g.kw * g.channels, out = g.out_channels;
-  const size_t fixed = sizeof(SparseHeader) + (out * (depth.slices + 1) + 1) * sizeof(int32_t);
+  const size_t fixed =
+      sizeof(SparseHeader) + (out * (depth.slices + 1) + 1) * sizeof(int32_t) + kIndexSlack;
   SparseHeader header = {};
   header.words = static_cast<int64_t>((bytes - fixed) / (sizeof(uint32_t) + sizeof(uint16_t)));
   memcpy(packed, &header, sizeof header);
@@ -118,11 +122,12 @@ static inline void sparse_pack(const ConvGeometry& g, const Weight* weights, voi
         const uint32_t word = sparse_word(g, depth, weights + o * size, at);
         if (word == 0) continue;
         to.words[count] = word;
-        to.index[count++] = static_cast<uint16_t>(at - depth.begin(slice));
+        to.index[count++] = static_cast<uint16_t>((at - depth.begin(slice)) * kIndexUnit);
       }
     }
   }
   to.begin[depth.slices * out] = count;
+  memset(to.index + count, 0, kIndexSlack);
   for (int64_t o = 0; o < out; ++o) {
     uint32_t sum = 0;
     if (sizeof(Weight) == 1) {

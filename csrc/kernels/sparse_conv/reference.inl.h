@@ -9,6 +9,18 @@ void pack(const ConvGeometry& g, const Weight* weights, void* packed) {
 }
 size_t workspace_bytes(const ConvGeometry&) { return 0; }
 
+// The element of a pixel's channel in planes.
+int64_t in_planes(int64_t pitch, int64_t pixel, int64_t channel) {
+  constexpr int64_t n = kPerWord<Weight>;
+  return (channel / n * pitch + pixel) * n + channel % n;
+}
+
+// `offset`: of the pixel's first channel, in pixels x channels.
+Sum input(const Args& a, int64_t offset, int64_t channel) {
+  if (a.pitch.input == 0) return value(a.input[offset + channel]);
+  return value(a.input[in_planes(a.pitch.input, offset / a.geometry.stride_c, channel)]);
+}
+
 Sum word_sum(const Args& a, const OutputPixel& pixel, int64_t at, int64_t tap_words,
              uint32_t word) {
   const ConvGeometry& g = a.geometry;
@@ -19,7 +31,7 @@ Sum word_sum(const Args& a, const OutputPixel& pixel, int64_t at, int64_t tap_wo
   memcpy(w, &word, sizeof word);
   Sum sum = 0;
   for (int64_t i = 0; i < kPerWord<Weight> && first + i < g.channels; ++i) {
-    sum += value(a.input[offset + first + i]) * w[i];
+    sum += input(a, offset, first + i) * w[i];
   }
   return sum;
 }
@@ -33,17 +45,28 @@ Sum sum(const Args& a, int64_t row, int64_t channel) {
   for (int64_t slice = 0; slice < depth.slices; ++slice) {
     const int32_t* begin = view.begin + slice * g.out_channels + channel;
     for (int32_t i = begin[0]; i < begin[1]; ++i) {
-      acc += word_sum(a, pixel, depth.begin(slice) + view.index[i], depth.tap_words, view.words[i]);
+      acc += word_sum(a, pixel, depth.begin(slice) + view.index[i] / kIndexUnit, depth.tap_words,
+                      view.words[i]);
     }
   }
   return acc;
 }
 
+void store(const Args& a, int64_t row, int64_t channel, Sum sum) {
+  Epilogue e = a.epilogue;
+  if (e.residual != nullptr && a.pitch.residual != 0) {
+    const int64_t i = in_planes(a.pitch.residual, row, channel);
+    e.residual = static_cast<const Input*>(e.residual) + i - channel;
+    e.residual_stride = 0;
+  }
+  if (a.pitch.output == 0) return store_epilogue(e, row, channel, sum);
+  const float y = apply_epilogue(e, row, channel, sum);
+  store_value(e.output, e.output_type, in_planes(a.pitch.output, row, channel), y);
+}
+
 void run(const Args& a, int64_t row_begin, int64_t row_end, int64_t panel_begin,
          int64_t panel_end) {
   for (int64_t row = row_begin; row < row_end; ++row) {
-    for (int64_t c = panel_begin; c < panel_end; ++c) {
-      store_epilogue(a.epilogue, row, c, sum(a, row, c));
-    }
+    for (int64_t c = panel_begin; c < panel_end; ++c) store(a, row, c, sum(a, row, c));
   }
 }

@@ -6,7 +6,8 @@
 namespace glz::reference {
 namespace {
 
-using Args = ConvF32Args;
+using Args = SparseF32Args;
+using Input = float;
 using Weight = float;
 using Sum = float;
 float value(float stored) { return stored; }

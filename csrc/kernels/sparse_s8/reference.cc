@@ -6,7 +6,8 @@
 namespace glz::reference {
 namespace {
 
-using Args = ConvS8Args;
+using Args = SparseS8Args;
+using Input = uint8_t;
 using Weight = int8_t;
 using Sum = int32_t;
 int32_t value(uint8_t stored) { return static_cast<int32_t>(stored) - kBias; }

@@ -1,0 +1,69 @@
+// What the parts of a sparse convolution share. Included after Pixels and Kernel.
+
+constexpr int64_t kLanes = Pixels::kLanes;
+constexpr int64_t kBytes = Pixels::kBytes;  // of a vector
+constexpr int kMaxVecs = 8;
+constexpr int64_t kPitch = kMaxVecs * kBytes;  // of a tile's words, and of sums
+constexpr int64_t kPanel = 16;                 // output channels
+constexpr int64_t kQuad = 4;                   // output channels that share a word of codes
+constexpr int64_t kTileRows = kPixelAlign;     // work is cut at multiples of these pixels
+static_assert(kMaxVecs * kLanes <= kChunkPixels, "");
+
+// Full panels in pixels x channels are finished by the cache line: stores of a few bytes to rows
+// that lie a power of two apart would throw each other out of the cache.
+constexpr int64_t kLineBytes = 64;
+constexpr int64_t kPanelBytes = kPanel * (Kernel::kInteger ? 1 : 4);
+constexpr int64_t kLinePanels = kLineBytes / kPanelBytes;
+
+GLZ_INLINE int64_t aligned(int64_t bytes) { return parts(bytes, 64) * 64; }
+
+struct Workspace {
+  int64_t pads, tile, sums, lines, added, partial, total;  // offsets in bytes
+};
+
+Workspace make_workspace(const ConvGeometry& g) {
+  const SparseDepth depth = sparse_depth<Kernel::Weight>(g);
+  Workspace w;
+  w.pads = 0;
+  w.tile = aligned(4 * depth.tap_words + 64);
+  w.sums = w.tile + (kSliceWords + 3) * kPitch;
+  w.lines = w.sums + kPanel * kPitch;
+  w.added = w.lines + kMaxVecs * kLanes * kLineBytes;
+  w.partial = w.added + kMaxVecs * kLanes * kLineBytes;
+  w.total = w.partial + (depth.slices > 1 ? g.out_channels * kPitch : 0);
+  return w;
+}
+
+// Consecutive output pixels of one row of an image, in the lanes [first, first + count) of one
+// vector, and where the first one's first tap is: an image's first pixel, its row and column.
+struct Run {
+  int64_t image;
+  int32_t ih, iw, first, count;
+};
+
+struct Chunk {
+  int64_t row, rows;  // output pixels
+  // Input in planes: the runs of each vector.
+  Run runs[kMaxVecs * kLanes];
+  int32_t begin[kMaxVecs + 1];
+  // Input in pixels x channels: of each pixel's first tap, the row and column in the image, and
+  // bytes from the input's start.
+  alignas(64) int32_t ih[kMaxVecs * kLanes], iw[kMaxVecs * kLanes];
+  alignas(64) int64_t place[kMaxVecs * kLanes];
+};
+
+struct Job {
+  const ConvGeometry& g;
+  Epilogue e;
+  PlanePitches pitch;
+  SparseDepth depth;
+  SparseView weights;
+  const char* input;
+  const char* pads;
+  char *tile, *sums, *lines, *added, *partial;
+  int64_t panel_begin, panel_end;
+  int64_t pixel_bytes;
+  bool pointwise;  // one tap, stride 1, no padding
+  bool common;     // what finish_panel computes
+  bool tame;       // see is_tame()
+};

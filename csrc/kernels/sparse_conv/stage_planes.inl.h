@@ -1,0 +1,109 @@
+// From planes of words (planes.h) to a tile. Included after job.inl.h.
+
+void find_runs(const Job& job, int64_t vecs, Chunk* chunk) {
+  const ConvGeometry& g = job.g;
+  int64_t ow = chunk->row % g.ow, oh = chunk->row / g.ow % g.oh, n = chunk->row / g.ow / g.oh;
+  Run* run = chunk->runs;
+  for (int64_t v = 0; v < vecs; ++v) {
+    chunk->begin[v] = static_cast<int32_t>(run - chunk->runs);
+    const int64_t lanes = least(kLanes, chunk->rows - v * kLanes);
+    for (int64_t first = 0; first < lanes; ++run) {
+      const int64_t count = least(lanes - first, g.ow - ow);
+      run->image = n * g.h * g.w;
+      run->ih = static_cast<int32_t>(oh * g.sh - g.pad_top);
+      run->iw = static_cast<int32_t>(ow * g.sw - g.pad_left);
+      run->first = static_cast<int32_t>(first);
+      run->count = static_cast<int32_t>(count);
+      first += count;
+      ow += count;
+      if (ow < g.ow) continue;
+      ow = 0;
+      if (++oh < g.oh) continue;
+      oh = 0;
+      ++n;
+    }
+  }
+  chunk->begin[vecs] = static_cast<int32_t>(run - chunk->runs);
+}
+
+// The lanes of a vector that read the image, and where lane 0 would.
+struct Piece {
+  Pixels::Lanes lanes;
+  const char* from;
+};
+
+int find_pieces(const Job& job, const Run* run, const Run* end, int64_t tap, const char* plane,
+                Piece* pieces) {
+  const ConvGeometry& g = job.g;
+  const int64_t down = tap / g.kw * g.dh, right = tap % g.kw * g.dw;
+  int count = 0;
+  for (; run != end; ++run) {
+    const int64_t ih = run->ih + down, iw = run->iw + right;
+    if (ih < 0 || ih >= g.h || iw >= g.w) continue;
+    const int64_t room = g.sw == 1 ? g.w - iw : parts(g.w - iw, g.sw);
+    const int64_t skip = iw >= 0 ? 0 : g.sw == 1 ? -iw : parts(-iw, g.sw);
+    const int64_t last = least(run->count, room);
+    if (skip >= last) continue;
+    pieces[count].lanes = Pixels::lanes(run->first + skip, run->first + last);
+    pieces[count++].from = plane + 4 * (run->image + ih * g.w + iw - run->first * g.sw);
+  }
+  return count;
+}
+
+// One vector of `count` words. kPieces: how many there are, or -1: `pieces_count`.
+template <int kStep, int kPieces>
+void stage_vector(const Job& job, const Piece* pieces, int pieces_count, int64_t count, char* to) {
+  const int many = kPieces < 0 ? pieces_count : kPieces;
+  const Pixels::I pad = Pixels::set(static_cast<int32_t>(Kernel::kPadWord));
+  int64_t at = 0;
+  for (int64_t word = 0; word < count; ++word, at += 4 * job.pitch.input, to += kPitch) {
+    Pixels::I x = pad;
+    for (int i = 0; i < many; ++i) {
+      x = Pixels::load_lanes<kStep>(x, pieces[i].lanes, pieces[i].from + at, job.g.sw);
+    }
+    Pixels::store(to, x);
+  }
+}
+
+template <int kStep>
+void stage_any(const Job& job, const Piece* pieces, int many, int64_t count, char* to) {
+  switch (many) {
+    case 0:
+      return stage_vector<kStep, 0>(job, pieces, many, count, to);
+    case 1:
+      return stage_vector<kStep, 1>(job, pieces, many, count, to);
+    case 2:
+      return stage_vector<kStep, 2>(job, pieces, many, count, to);
+    default:
+      return stage_vector<kStep, -1>(job, pieces, many, count, to);
+  }
+}
+
+// `count` words from `first` on, under one tap, to `to`.
+template <int V>
+void stage_planes(const Job& job, const Chunk& chunk, int64_t tap, int64_t first, int64_t count,
+                  char* to) {
+  const int64_t pitch = 4 * job.pitch.input;
+  const char* plane = job.input + first * pitch;
+  if (job.pointwise) {
+    plane += 4 * chunk.row;
+    for (int64_t word = 0; word < count; ++word, plane += pitch, to += kPitch) {
+      unroll<V>([&](auto v) GLZ_UNROLLED {
+        Pixels::store(to + v.value * kBytes, Pixels::load(plane + v.value * kBytes));
+      });
+    }
+    return;
+  }
+  for (int v = 0; v < V; ++v, to += kBytes) {
+    Piece pieces[kLanes];
+    const int many = find_pieces(job, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1],
+                                 tap, plane, pieces);
+    if (job.g.sw == 1) {
+      stage_any<1>(job, pieces, many, count, to);
+    } else if (job.g.sw == 2) {
+      stage_any<2>(job, pieces, many, count, to);
+    } else {
+      stage_any<0>(job, pieces, many, count, to);
+    }
+  }
+}
