@@ -1,112 +1,17 @@
 // Raw operators on NumPy arrays: gluonzip.runtime.operators checks types, this file checks shapes.
 #include <array>
 #include <limits>
-#include <map>
-#include <memory>
-#include <mutex>
 
-#include "../base/buffer.h"
-#include "../base/check.h"
-#include "../base/thread_pool.h"
-#include "../kernels/table.h"
-#include "module.h"
+#include "dense_product.h"
 
 namespace py = pybind11;
 using namespace glz;
 
 namespace {
 
-template <typename T>
-using Array = py::array_t<T, py::array::c_style>;
-
 // 127 * 128 * this still fits an int32 accumulator.
 constexpr int64_t kMaxTerms = std::numeric_limits<int32_t>::max() / (127 * 128);
 constexpr int64_t kMaxElements = int64_t{1} << 31;
-
-// Pools are kept between calls: starting threads costs more than a small product.
-ThreadPool& shared_pool(int threads) {
-  static std::mutex mutex;
-  static auto* pools = new std::map<int, std::unique_ptr<ThreadPool>>;  // outlives every caller
-  std::lock_guard<std::mutex> lock(mutex);
-  auto& pool = (*pools)[threads];
-  if (pool == nullptr) pool = std::make_unique<ThreadPool>(threads);
-  return *pool;
-}
-
-// ---- what differs between int8 and float32
-
-struct S8 {
-  using Value = int8_t;
-  using Stored = uint8_t;
-  using Result = int32_t;
-  using Args = ConvS8Args;
-  using DepthwiseArgs = DepthwiseS8Args;
-  static constexpr ElementType kResult = ElementType::kS32;
-  static const ConvS8Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
-  static const DepthwiseS8Kernel& depthwise(Isa isa) { return kernel_table(isa).depthwise_s8; }
-  static Stored store(Value x) { return static_cast<uint8_t>(x + kBias); }
-};
-
-struct F32 {
-  using Value = float;
-  using Stored = float;
-  using Result = float;
-  using Args = ConvF32Args;
-  using DepthwiseArgs = DepthwiseF32Args;
-  static constexpr ElementType kResult = ElementType::kF32;
-  static const ConvF32Kernel& kernel(Isa isa) { return kernel_table(isa).conv_f32; }
-  static const DepthwiseF32Kernel& depthwise(Isa isa) { return kernel_table(isa).depthwise_f32; }
-  static Stored store(Value x) { return x; }
-};
-
-// Planes (n, c, hw) to pixels (layout.h).
-template <typename Type>
-Buffer to_pixels(const typename Type::Value* x, int64_t n, int64_t c, int64_t hw) {
-  const int64_t stride = channel_stride(c);
-  Buffer pixels(n * hw * stride * sizeof(typename Type::Stored));
-  auto* out = pixels.as<typename Type::Stored>();
-  for (int64_t i = 0; i < n * hw; ++i) {
-    const auto* from = x + i / hw * c * hw + i % hw;
-    for (int64_t k = 0; k < stride; ++k) {
-      out[i * stride + k] = Type::store(k < c ? from[k * hw] : 0);
-    }
-  }
-  return pixels;
-}
-
-// One group: out has `out_stride` elements between rows.
-template <typename Type>
-void run_group(ThreadPool& pool, Isa isa, const ConvGeometry& g, const typename Type::Stored* input,
-               const typename Type::Value* weights, typename Type::Result* out,
-               int64_t out_stride) {
-  const auto& kernel = Type::kernel(isa);
-  Buffer packed(kernel.packed_bytes(g));
-  kernel.pack(g, weights, packed.data());
-  const int64_t workspace = round_up(kernel.workspace_bytes(g), 64);
-  Buffer workspaces(workspace * pool.size());
-  Buffer zeros(round_up(g.out_channels, 64) * sizeof(float));
-  std::memset(zeros.data(), 0, zeros.size());
-
-  typename Type::Args args = {g, input, packed.data(), {}, nullptr};
-  args.epilogue.bias = zeros.as<float>();
-  args.epilogue.output = out;
-  args.epilogue.output_type = Type::kResult;
-  args.epilogue.output_stride = out_stride;
-
-  const int64_t rows = g.rows(), panels = ceil_div(g.out_channels, kernel.panel);
-  const int64_t row_blocks = std::min<int64_t>(ceil_div(rows, kernel.tile_rows), 4 * pool.size());
-  const int64_t step = round_up(ceil_div(rows, std::max<int64_t>(row_blocks, 1)), kernel.tile_rows);
-  const int64_t panel_blocks =
-      row_blocks < pool.size() ? std::min<int64_t>(panels, pool.size()) : 1;
-  pool.parallel_for(row_blocks * panel_blocks, [&](int64_t task, int thread) {
-    const int64_t begin = task / panel_blocks * step, block = task % panel_blocks;
-    if (begin >= rows) return;
-    typename Type::Args mine = args;
-    mine.workspace = workspaces.as<char>() + workspace * thread;
-    kernel.run(mine, begin, std::min(begin + step, rows), panels * block / panel_blocks,
-               panels * (block + 1) / panel_blocks);
-  });
-}
 
 // One channel a group: `weights` is [channels][kh][kw].
 template <typename Type>
@@ -167,14 +72,9 @@ Array<typename Type::Result> gemm(const char* name, const Array<typename Type::V
     std::fill_n(to, m * n, 0);
     return out;
   }
-  ConvGeometry g = {};
-  g.n = g.h = g.kh = g.kw = g.sh = g.sw = g.dh = g.dw = g.oh = 1;
-  g.w = g.ow = m;
-  g.channels = k;
-  g.stride_c = channel_stride(k);
-  g.out_channels = n;
+  const ConvGeometry g = product_geometry(m, n, k);
   const Buffer pixels = to_pixels<Type>(from, m, k, 1);
-  run_group<Type>(pool, isa, g, pixels.as<typename Type::Stored>(), weights, to, n);
+  PackedGroup<Type>(isa, g, weights).run(pool, g, pixels.as<typename Type::Stored>(), to, n);
   return out;
 }
 
@@ -276,46 +176,15 @@ Array<typename Type::Result> conv2d(const char* name, const Array<typename Type:
   }
   for (int64_t group = 0; group < groups && !depthwise; ++group) {
     const int64_t first = group * g.out_channels;
-    run_group<Type>(pool, isa, g, pixels.as<typename Type::Stored>() + group * g.channels,
-                    ordered + first * window * g.channels, rows + first, out_channels);
+    const PackedGroup<Type> packed(isa, g, ordered + first * window * g.channels);
+    packed.run(pool, g, pixels.as<typename Type::Stored>() + group * g.channels, rows + first,
+               out_channels);
   }
   pool.parallel_for(g.n * out_channels, [&](int64_t plane, int) {
     const Result* row = rows + plane / out_channels * hw * out_channels + plane % out_channels;
     for (int64_t i = 0; i < hw; ++i) planes[plane * hw + i] = row[i * out_channels];
   });
   return out;
-}
-
-// ---- sparse times dense
-
-template <typename Args, typename Value, typename Result>
-Array<Result> spmm(const char* name, const Array<int32_t>& row_begin, const Array<int32_t>& columns,
-                   const Array<Value>& values, const Array<Value>& x,
-                   void (*run)(const Args&, int64_t, int64_t), int threads) {
-  const int64_t m = row_begin.size() - 1;
-  GLZ_CHECK(x.ndim() == 2, kShape, name << ": the dense matrix has " << x.ndim() << " axes, not 2");
-  GLZ_CHECK(m >= 0 && row_begin.at(0) == 0 && row_begin.at(m) == columns.size() &&
-                columns.size() == values.size(),
-            kData, name << ": the row offsets must run from 0 to the number of values");
-  const int64_t k = x.shape(0), n = x.shape(1);
-  for (int64_t row = 0; row < m; ++row) {
-    GLZ_CHECK(row_begin.at(row) <= row_begin.at(row + 1), kData,
-              name << ": the row offsets fall at row " << row);
-  }
-  for (int64_t i = 0; i < columns.size(); ++i) {
-    GLZ_CHECK(columns.at(i) >= 0 && columns.at(i) < k, kShape,
-              name << ": value " << i << " is in column " << columns.at(i)
-                   << ", the dense matrix has " << k << " rows");
-  }
-  Array<Result> y({m, n});
-  const Args args = {
-      m, n, k, row_begin.data(), columns.data(), values.data(), x.data(), y.mutable_data()};
-  ThreadPool& pool = shared_pool(threads);
-  py::gil_scoped_release release;
-  const int64_t blocks = std::min<int64_t>(m, 8 * pool.size());
-  pool.parallel_for(
-      blocks, [&](int64_t block, int) { run(args, m * block / blocks, m * (block + 1) / blocks); });
-  return y;
 }
 
 template <typename Type>
@@ -344,26 +213,4 @@ void bind_dense(py::module_& m, const char* gemm_name, const char* conv_name) {
 void bind_arrays(py::module_& m) {
   bind_dense<S8>(m, "gemm_s8", "conv2d_s8");
   bind_dense<F32>(m, "gemm_f32", "conv2d_f32");
-  m.def(
-      "spmm",
-      [](const Array<int32_t>& row_begin, const Array<int32_t>& columns, const Array<float>& values,
-         const Array<float>& x, const std::string& isa, int threads) {
-        const auto run = kernel_table(resolve_isa(isa)).spmm.run_f32;
-        return spmm<SpmmF32Args, float, float>("spmm", row_begin, columns, values, x, run, threads);
-      },
-      py::arg("row_begin").noconvert(), py::arg("columns").noconvert(),
-      py::arg("values").noconvert(), py::arg("x").noconvert(), py::arg("isa") = "",
-      py::arg("threads") = 0);
-  m.def(
-      "spmm_s8",
-      [](const Array<int32_t>& row_begin, const Array<int32_t>& columns,
-         const Array<int8_t>& values, const Array<int8_t>& x, const std::string& isa, int threads) {
-        if (x.ndim() == 2) check_terms("spmm_s8", x.shape(0));
-        const auto run = kernel_table(resolve_isa(isa)).spmm.run_s8;
-        return spmm<SpmmS8Args, int8_t, int32_t>("spmm_s8", row_begin, columns, values, x, run,
-                                                 threads);
-      },
-      py::arg("row_begin").noconvert(), py::arg("columns").noconvert(),
-      py::arg("values").noconvert(), py::arg("x").noconvert(), py::arg("isa") = "",
-      py::arg("threads") = 0);
 }

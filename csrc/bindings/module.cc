@@ -20,6 +20,7 @@ PYBIND11_MODULE(_core, m) {
   bind_archive(m);
   bind_calibration(m);
   bind_arrays(m);
+  bind_sparse(m);
   bind_testing(m);
   bind_kernels(m);
   bind_engine(m);

@@ -15,7 +15,9 @@ namespace glz {
   extern const EltwiseKernel eltwise;            \
   extern const SparseS8Kernel sparse_s8;         \
   extern const SparseF32Kernel sparse_f32;       \
-  extern const SpmmKernel spmm;                  \
+  extern const SpmmKernel spmm_f32;              \
+  extern const SpmmKernel spmm_s8;               \
+  extern const SddmmKernel sddmm;                \
   }
 GLZ_DECLARE(reference)
 GLZ_DECLARE(avx2)
@@ -42,7 +44,9 @@ KernelTable make_row(Isa isa) {
       row.eltwise = reference::eltwise;
       row.sparse_s8 = reference::sparse_s8;
       row.sparse_f32 = reference::sparse_f32;
-      row.spmm = reference::spmm;
+      row.spmm_f32 = reference::spmm_f32;
+      row.spmm_s8 = reference::spmm_s8;
+      row.sddmm = reference::sddmm;
       break;
     case Isa::kAvx2:
       row.conv_s8 = avx2::conv_s8;
@@ -51,11 +55,14 @@ KernelTable make_row(Isa isa) {
       row.depthwise_f32 = avx2::depthwise_f32;
       row.pool = avx2::pool;
       row.eltwise = avx2::eltwise;
-      row.spmm = avx2::spmm;
+      row.spmm_f32 = avx2::spmm_f32;
+      row.spmm_s8 = avx2::spmm_s8;
+      row.sddmm = avx2::sddmm;
       break;
     case Isa::kAvxVnni:
       row.conv_s8 = avxvnni::conv_s8;
       row.depthwise_s8 = avxvnni::depthwise_s8;
+      row.spmm_s8 = avxvnni::spmm_s8;
       break;
     case Isa::kAvx512Bw:
       row.conv_s8 = avx512bw::conv_s8;
@@ -65,11 +72,14 @@ KernelTable make_row(Isa isa) {
       row.pool = avx512bw::pool;
       row.eltwise = avx512bw::eltwise;
       row.sparse_f32 = avx512bw::sparse_f32;
-      row.spmm = avx512bw::spmm;
+      row.spmm_f32 = avx512bw::spmm_f32;
+      row.spmm_s8 = avx512bw::spmm_s8;
+      row.sddmm = avx512bw::sddmm;
       break;
     case Isa::kAvx512Vnni:
       row.conv_s8 = avx512vnni::conv_s8;
       row.depthwise_s8 = avx512vnni::depthwise_s8;
+      row.spmm_s8 = avx512vnni::spmm_s8;
       row.sparse_s8 = avx512vnni::sparse_s8;
       break;
   }

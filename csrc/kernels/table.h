@@ -7,6 +7,7 @@
 #include "depthwise/contract.h"
 #include "eltwise/contract.h"
 #include "pool/contract.h"
+#include "sddmm/contract.h"
 #include "sparse_f32/contract.h"
 #include "sparse_s8/contract.h"
 #include "spmm/contract.h"
@@ -24,7 +25,9 @@ struct KernelTable {
   EltwiseKernel eltwise;
   SparseS8Kernel sparse_s8;
   SparseF32Kernel sparse_f32;
-  SpmmKernel spmm;
+  SpmmKernel spmm_f32;
+  SpmmKernel spmm_s8;
+  SddmmKernel sddmm;
 };
 
 const KernelTable& kernel_table(Isa isa);

@@ -5,11 +5,13 @@ from gluonzip.runtime.calibration import CalibrationEngine
 from gluonzip.runtime.engine import Engine
 from gluonzip.runtime.isa import best_isa, cores, isas, resolve_isa
 from gluonzip.runtime.operators import (
+    KernelChoice,
     SparseMatrix,
     conv2d_f32,
     conv2d_s8,
     gemm_f32,
     gemm_s8,
+    sddmm,
     spmm,
     spmm_s8,
 )
@@ -18,6 +20,7 @@ from gluonzip.runtime.streams import Streams
 __all__ = [
     "CalibrationEngine",
     "Engine",
+    "KernelChoice",
     "SparseMatrix",
     "Streams",
     "best_isa",
@@ -28,6 +31,7 @@ __all__ = [
     "gemm_s8",
     "isas",
     "resolve_isa",
+    "sddmm",
     "spmm",
     "spmm_s8",
 ]

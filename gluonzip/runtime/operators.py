@@ -3,7 +3,8 @@
 They run the very kernels that the engine runs. Each takes ``isa`` (see :mod:`gluonzip.runtime.isa`)
 and ``threads`` (0: all cores), and releases the GIL. The int8 products are exact: the same int32
 for every instruction set and number of threads. Packing the weights is part of each call; where
-that matters, put them in an archive and use :class:`gluonzip.runtime.Engine`.
+that matters, put them in an archive and use :class:`gluonzip.runtime.Engine`. A
+:class:`SparseMatrix` packs itself with its first product (``sparse_products.py``).
 """
 
 from __future__ import annotations
@@ -13,13 +14,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gluonzip import _core
-from gluonzip.errors import ConfigError, ShapeError
-from gluonzip.runtime.sparse import SparseMatrix
+from gluonzip.errors import ConfigError
+from gluonzip.runtime.sparse import KernelChoice, SparseMatrix
+from gluonzip.runtime.sparse_products import operand as _operand
+from gluonzip.runtime.sparse_products import sddmm, spmm, spmm_s8
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SparseMatrix", "conv2d_f32", "conv2d_s8", "gemm_f32", "gemm_s8", "spmm", "spmm_s8"]
+__all__ = [
+    "KernelChoice",
+    "SparseMatrix",
+    "conv2d_f32",
+    "conv2d_s8",
+    "gemm_f32",
+    "gemm_s8",
+    "sddmm",
+    "spmm",
+    "spmm_s8",
+]
 
 
 def gemm_s8(
@@ -122,64 +135,6 @@ def conv2d_f32(
     w = _operand("conv2d_f32", "w", w, np.float32, 4)
     window = _window("conv2d_f32", stride, pad, dilation)
     return _core.conv2d_f32(x, w, *window, groups=groups, isa=isa or "", threads=threads)
-
-
-def spmm(
-    s: SparseMatrix, x: NDArray[np.float32], *, isa: str | None = None, threads: int = 0
-) -> NDArray[np.float32]:
-    """``s @ x``: a sparse float32 matrix times a dense one.
-
-    Args:
-        s: float32 (M, K).
-        x: float32 (K, N).
-
-    Returns:
-        float32 (M, N).
-
-    Raises:
-        ShapeError: a wrong dtype or number of axes, or the K differ.
-        IsaError: the instruction set is unknown or not available.
-    """
-    x = _sparse_operands("spmm", s, x, np.float32)
-    return _core.spmm(s.row_begin, s.columns, s.values, x, isa=isa or "", threads=threads)
-
-
-def spmm_s8(
-    s: SparseMatrix, x: NDArray[np.int8], *, isa: str | None = None, threads: int = 0
-) -> NDArray[np.int32]:
-    """``s @ x`` of int8 matrices in exact int32; shapes and errors as :func:`spmm`.
-
-    Raises:
-        UnsupportedError: K is beyond 132,104, where a sum may not fit int32.
-    """
-    x = _sparse_operands("spmm_s8", s, x, np.int8)
-    return _core.spmm_s8(s.row_begin, s.columns, s.values, x, isa=isa or "", threads=threads)
-
-
-def _operand(op: str, name: str, array: object, dtype: type, ndim: int) -> np.ndarray:
-    array = np.asarray(array)
-    if array.dtype != dtype or array.ndim != ndim:
-        raise ShapeError(
-            f"{op}: {name} is {array.dtype} {array.shape}, must be {np.dtype(dtype)} "
-            f"with {ndim} axes"
-        )
-    return np.ascontiguousarray(array)
-
-
-def _sparse_operands(op: str, s: object, x: object, dtype: type) -> np.ndarray:
-    if not isinstance(s, SparseMatrix):
-        raise ShapeError(
-            f"{op}: the first argument is {type(s).__name__}, must be a SparseMatrix "
-            "(SparseMatrix.from_dense, SparseMatrix.from_scipy)"
-        )
-    if s.dtype != dtype:
-        raise ShapeError(f"{op}: the sparse matrix is {s.dtype}, must be {np.dtype(dtype)}")
-    x = _operand(op, "x", x, dtype, 2)
-    if x.shape[0] != s.shape[1]:
-        raise ShapeError(
-            f"{op}: the sparse matrix is {s.shape} and x {x.shape}; x must have {s.shape[1]} rows"
-        )
-    return x
 
 
 def _window(op: str, stride: object, pad: object, dilation: object) -> tuple:

@@ -1,87 +1,202 @@
-"""Matrices in compressed sparse rows (CSR)."""
+"""Sparse matrices: compressed rows of elements or of blocks."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import numpy as np
 
+from gluonzip import _core
 from gluonzip.errors import DataError, ShapeError
+from gluonzip.runtime import sparse_checks as checks
+from gluonzip.runtime import sparse_convert as convert
+from gluonzip.runtime.isa import resolve_isa
+from gluonzip.runtime.sparse_choice import KernelChoice, choose_kernel
 
-__all__ = ["SparseMatrix"]
-
-_MAX = 2**31 - 1
+__all__ = ["KernelChoice", "SparseMatrix"]
 
 
 class SparseMatrix:
-    """An (M, K) matrix of float32 or int8 that holds its non-zero elements by row.
+    """An (M, K) matrix of float32 or int8 that holds its non-zero elements, or blocks, by row.
 
     Args:
-        row_begin: int32 (M + 1,); row ``i`` is elements ``row_begin[i]`` to ``row_begin[i + 1]``.
-        columns: int32 (number of elements,); ascending within a row, without repetition.
-        values: float32 or int8 (number of elements,); finite. Explicit zeros are allowed.
-        shape: (M, K).
+        row_begin: integers (M / bh + 1,); row ``i`` (of blocks) is ``row_begin[i]`` to
+            ``row_begin[i + 1]``.
+        columns: integers (count,), of blocks; ascending within a row, without repetition.
+        values: float32 or int8, finite: (count,), or in blocks (count, bh, bw). Explicit zeros are
+            allowed.
+        shape: (M, K), 0 to 2**31 - 1 each.
+        block: (bh, bw), rows and columns of a block; must divide the shape.
+        scale: of int8 values: one number, or (M,), real value = code * scale.
 
     Raises:
-        ShapeError: a wrong dtype, rank or length, or a column outside the matrix.
+        ShapeError: a wrong dtype, rank or length, a number that does not fit int32, a column
+            outside the matrix, blocks that do not divide the shape.
         DataError: the offsets do not rise from 0 to the number of elements, a row's columns are
-            not ascending, a column is repeated, or a value is NaN or infinite. The message says
-            where.
+            not ascending, a column is repeated, a value is NaN or infinite, a scale is not above
+            zero. The message says where.
 
-    The arrays are copied only if their dtype or layout calls for it; do not change them after.
+    The arrays are copied and read-only. Matrices with no rows, no columns or no elements are fine:
+    products with them are zero. Packed forms for the kernels are kept once made (``packed_bytes``).
 
     >>> s = SparseMatrix.from_dense(np.float32([[0, 5], [0, 0], [7, 0]]))
     >>> s.columns.tolist(), s.row_begin.tolist(), s.density
     ([1, 0], [0, 1, 1, 2], 0.3333333333333333)
     """
 
-    def __init__(self, row_begin: Any, columns: Any, values: Any, shape: tuple[int, int]):
-        self.shape = _checked_shape(shape)
-        self.row_begin = _indices("row_begin", row_begin)
-        self.columns = _indices("columns", columns)
-        self.values = _checked_values(values)
-        self._check_offsets()
-        self._check_columns()
-        self._check_finite()
+    def __init__(
+        self,
+        row_begin: Any,
+        columns: Any,
+        values: Any,
+        shape: tuple[int, int],
+        *,
+        block: tuple[int, int] = (1, 1),
+        scale: Any = None,
+    ):
+        self.shape = checks.checked_shape(shape)
+        self.block = checks.checked_block(block, self.shape)
+        self.row_begin = checks.checked_indices("row_begin", row_begin)
+        self.columns = checks.checked_indices("columns", columns)
+        self.values = checks.checked_values(values, self.block)
+        lines, width = (n // b for n, b in zip(self.shape, self.block, strict=True))
+        checks.check_offsets(self.row_begin, len(self.columns), len(self.values), lines)
+        checks.check_columns(self.row_begin, self.columns, width)
+        checks.check_finite(self.row_begin, self.columns, self.values)
+        self.scale = checks.checked_scale(scale, self.shape[0], self.values.dtype)
+        self.pattern = "unstructured" if self.block == (1, 1) else "x".join(map(str, self.block))
+        self._packed: dict[tuple, Any] = {}
+        for array in (self.row_begin, self.columns, self.values, self.scale):
+            if array is not None:
+                array.flags.writeable = False
 
     @classmethod
-    def from_dense(cls, dense: np.ndarray) -> SparseMatrix:
-        """The non-zero elements of a float32 or int8 (M, K) array.
+    def from_dense(
+        cls,
+        dense: np.ndarray,
+        *,
+        block: tuple[int, int] = (1, 1),
+        pattern: str | None = None,
+        scale: Any = None,
+    ) -> SparseMatrix:
+        """The non-zero elements, or the blocks that have one, of a float32 or int8 (M, K) array.
+
+        Args:
+            block: (bh, bw); (1, 4) is the engine's 4x1 block, four inputs of one output.
+            pattern: 'N:M', e.g. '2:4', to check that each group of M neighbours in a row has no
+                more than N non-zero elements. Nothing is pruned here.
 
         Raises:
-            ShapeError: not two axes, or another dtype.
-            DataError: an element is NaN or infinite.
+            ShapeError: not two axes, another dtype, or blocks or groups that do not divide it.
+            DataError: an element is NaN or infinite, or a group has too many elements.
+            ConfigError: the pattern is not of the form N:M.
         """
         dense = np.asarray(dense)
-        if dense.ndim != 2:
-            raise ShapeError(f"SparseMatrix: the dense array is {dense.shape}, must have 2 axes")
-        rows, columns = np.nonzero(dense)
-        row_begin = np.searchsorted(rows, np.arange(dense.shape[0] + 1))
-        return cls(row_begin, columns, dense[rows, columns], dense.shape)
+        if pattern is not None:
+            convert.check_n_of_m(dense, pattern)
+        made = cls._of(convert.parts_of_dense(dense, block), scale)
+        if pattern is not None:
+            made.pattern = pattern
+        return made
 
     @classmethod
-    def from_scipy(cls, matrix: Any) -> SparseMatrix:
-        """Any ``scipy.sparse`` matrix of float32 or int8; repeated elements are summed.
+    def from_scipy(cls, matrix: Any, *, scale: Any = None) -> SparseMatrix:
+        """Any ``scipy.sparse`` matrix of float32 or int8; BSR keeps its blocks.
+
+        Unsorted columns are sorted and repeated elements summed, as SciPy means them.
 
         Raises:
-            ShapeError: another dtype.
-            DataError: a value is NaN or infinite.
+            ShapeError: not a SciPy matrix, another dtype, an index outside the matrix.
+            DataError: malformed offsets, a value that is NaN or infinite, int8 sums outside int8.
         """
-        csr = matrix.tocsr(copy=True)
-        csr.sum_duplicates()  # sorts too
-        return cls(csr.indptr, csr.indices, csr.data, csr.shape)
+        return cls._of(convert.parts_of_scipy(matrix), scale)
+
+    @classmethod
+    def from_mxnet(cls, array: Any, *, scale: Any = None) -> SparseMatrix:
+        """An ``mx.nd.sparse.CSRNDArray`` of float32 or int8; as strict as the constructor."""
+        return cls._of(convert.parts_of_mxnet(array), scale)
+
+    @classmethod
+    def _of(cls, parts: convert.Parts, scale: Any) -> SparseMatrix:
+        begin, columns, values, shape, block = parts
+        return cls(begin, columns, values, shape, block=block, scale=scale)
 
     def to_dense(self) -> np.ndarray:
-        """The (M, K) array."""
+        """The (M, K) array; int8 stays codes (see :meth:`dequantize`)."""
         dense = np.zeros(self.shape, self.dtype)
-        dense[self._rows(), self.columns] = self.values
+        rows, columns, values = self._elements()
+        dense[rows, columns] = values
         return dense
 
     def to_scipy(self) -> Any:
-        """A ``scipy.sparse.csr_matrix`` that shares the arrays."""
-        from scipy.sparse import csr_matrix
+        """A ``scipy.sparse.csr_matrix``, or ``bsr_matrix`` if there are blocks, with copies."""
+        from scipy import sparse
 
-        return csr_matrix((self.values, self.columns, self.row_begin), shape=self.shape)
+        form = sparse.csr_matrix if self.block == (1, 1) else sparse.bsr_matrix
+        blocksize = {} if self.block == (1, 1) else {"blocksize": self.block}
+        arrays = (self.values.copy(), self.columns.copy(), self.row_begin.copy())
+        return form(arrays, shape=self.shape, **blocksize)
+
+    def to_mxnet(self) -> Any:
+        """A ``CSRNDArray`` on the CPU; blocks become elements. Needs MXNet, which it imports."""
+        return importlib.import_module("gluonzip.gluon.sparse").csr_ndarray(self)
+
+    def to_csr(self) -> SparseMatrix:
+        """The same elements without blocks; zeros inside of blocks are kept."""
+        if self.block == (1, 1):
+            return self
+        rows, columns, values = self._elements()
+        begin = np.zeros(self.shape[0] + 1, np.int64)
+        np.cumsum(np.bincount(rows, minlength=self.shape[0]), out=begin[1:])
+        return SparseMatrix(begin, columns, values, self.shape, scale=self.scale)
+
+    def dequantize(self) -> SparseMatrix:
+        """float32 values, code * scale, at the same places.
+
+        Raises:
+            DataError: the values are not int8 or have no scale.
+        """
+        if self.dtype != np.int8 or self.scale is None:
+            raise DataError(f"dequantize: {self!r} is not int8 with a scale")
+        rows = np.repeat(self.scale, len(self)) if self.scale.ndim == 0 else self.scale
+        lines = checks.rows_of(self.row_begin)
+        scale = rows.reshape(-1, self.block[0], 1)[lines]
+        values = self.values.astype(np.float32).reshape(-1, *self.block) * scale
+        return SparseMatrix(
+            self.row_begin, self.columns, values.reshape(self.values.shape), self.shape,
+            block=self.block,
+        )  # fmt: skip
+
+    def quantize(self, *, per_row: bool = True) -> SparseMatrix:
+        """int8 codes in [-127, 127] with scale = max|w| / 127 a row, or one for all.
+
+        A row of zeros has scale 1. Elements that round to zero stay as explicit zeros.
+
+        Raises:
+            DataError: the values are not float32.
+        """
+        if self.dtype != np.float32:
+            raise DataError(f"quantize: {self!r} is not float32")
+        lines = checks.rows_of(self.row_begin)
+        blocks = self.values.reshape(-1, *self.block)
+        largest = np.zeros((len(self.row_begin) - 1, self.block[0]), np.float32)
+        np.maximum.at(largest, lines, np.abs(blocks).max(axis=2, initial=0.0))
+        scale = largest.reshape(-1) if per_row else largest.max(initial=0.0)
+        scale = np.float32(scale) / np.float32(127)
+        scale = np.where(scale > 0, scale, np.float32(1)).astype(np.float32)
+        of_rows = np.broadcast_to(scale, len(self)).reshape(-1, self.block[0], 1)[lines]
+        codes = np.clip(np.rint(blocks / of_rows), -127, 127).astype(np.int8)
+        return SparseMatrix(
+            self.row_begin, self.columns, codes.reshape(self.values.shape), self.shape,
+            block=self.block, scale=scale,
+        )  # fmt: skip
+
+    def choose(
+        self, columns: int, *, isa: str | None = None, transposed: bool = False
+    ) -> KernelChoice:
+        """Which kernel a product with so many columns takes under ``kernel='auto'``, and why."""
+        return choose_kernel(self, columns, resolve_isa(isa), transposed)
 
     @property
     def dtype(self) -> np.dtype:
@@ -90,8 +205,8 @@ class SparseMatrix:
 
     @property
     def nnz(self) -> int:
-        """Number of elements held."""
-        return len(self.values)
+        """Number of elements held; all of a block."""
+        return self.values.size
 
     @property
     def density(self) -> float:
@@ -101,89 +216,50 @@ class SparseMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the three arrays."""
-        return self.values.nbytes + self.columns.nbytes + self.row_begin.nbytes
+        """Bytes of the arrays."""
+        arrays = (self.values, self.columns, self.row_begin, self.scale)
+        return sum(a.nbytes for a in arrays if a is not None)
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed forms that products have made so far."""
+        return sum(packed.bytes for packed in self._packed.values())
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
     def __repr__(self) -> str:
         return (
-            f"SparseMatrix({self.shape}, {self.dtype}, nnz={self.nnz}, density={self.density:.3g})"
+            f"SparseMatrix({self.shape}, {self.dtype}, {self.pattern}, nnz={self.nnz}, "
+            f"density={self.density:.3g})"
         )
 
-    def _rows(self) -> np.ndarray:
-        return np.repeat(np.arange(self.shape[0]), np.diff(self.row_begin))
+    def _elements(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return convert.elements(self.row_begin, self.columns, self.values, self.block)
 
-    def _check_offsets(self) -> None:
-        begin, count = self.row_begin, len(self.columns)
-        if len(begin) != self.shape[0] + 1:
-            raise ShapeError(
-                f"SparseMatrix: {self.shape[0]} rows need {self.shape[0] + 1} row offsets, "
-                f"got {len(begin)}"
-            )
-        if len(self.values) != count:
-            raise ShapeError(f"SparseMatrix: {count} columns but {len(self.values)} values")
-        if begin[0] != 0 or begin[-1] != count:
-            raise DataError(
-                f"SparseMatrix: row offsets run from {begin[0]} to {begin[-1]}, must run from 0 "
-                f"to the number of values, {count}"
-            )
-        falls = np.flatnonzero(np.diff(begin) < 0)
-        if falls.size:
-            i = falls[0]
-            raise DataError(
-                f"SparseMatrix: row {i} begins at {begin[i]} and ends at {begin[i + 1]}"
-            )
-
-    def _check_columns(self) -> None:
-        rows = self._rows()
-        outside = np.flatnonzero((self.columns < 0) | (self.columns >= self.shape[1]))
-        if outside.size:
-            i = outside[0]
-            raise ShapeError(
-                f"SparseMatrix: row {rows[i]} has a value in column {self.columns[i]}, the matrix "
-                f"has {self.shape[1]} columns"
-            )
-        step = np.diff(self.columns.astype(np.int64))
-        wrong = np.flatnonzero((step <= 0) & (np.diff(rows) == 0))
-        if wrong.size:
-            i = wrong[0]
-            raise DataError(
-                f"SparseMatrix: row {rows[i]} has column {self.columns[i]} before "
-                f"{self.columns[i + 1]}; columns must ascend without repetition "
-                "(from_scipy sorts and sums)"
-            )
-
-    def _check_finite(self) -> None:
-        bad = np.flatnonzero(~np.isfinite(self.values))
-        if bad.size:
-            i = bad[0]
-            raise DataError(
-                f"SparseMatrix: the value at row {self._rows()[i]}, column {self.columns[i]} is "
-                f"{self.values[i]}"
-            )
+    def _pack(self, kernel: str, columns: int, isa: str) -> Any:
+        """The matrix as a kernel reads it: sparse for one, a few or many columns; or dense."""
+        few = 1 if columns == 1 else min(-(-columns // 16) * 16, 96)
+        key = (kernel, isa, few if kernel == "sparse" else 0)
+        if key not in self._packed:
+            form = "F32" if self.dtype == np.float32 else "S8"
+            if kernel == "dense":
+                packed = getattr(_core, f"PackedDense{form}")(self.to_dense(), isa)
+            else:
+                plain = self.to_csr()
+                arrays = (plain.row_begin, plain.columns, plain.values)
+                packed = getattr(_core, f"Spmm{form}")(*arrays, self.shape[1], isa, few)
+            self._packed[key] = packed
+        return self._packed[key]
 
 
-def _checked_shape(shape: Any) -> tuple[int, int]:
-    if len(shape) != 2 or not all(0 <= int(n) <= _MAX for n in shape):
-        raise ShapeError(f"SparseMatrix: shape is {shape}, must be two numbers below 2**31")
-    return int(shape[0]), int(shape[1])
-
-
-def _indices(name: str, array: Any) -> np.ndarray:
-    array = np.asarray(array)
-    if array.ndim != 1 or array.dtype.kind not in "iu":
+def checked_matrix(op: str, s: object, dtype: type) -> SparseMatrix:
+    """``s`` if it is a SparseMatrix of that dtype."""
+    if not isinstance(s, SparseMatrix):
         raise ShapeError(
-            f"SparseMatrix: {name} is {array.dtype} {array.shape}, must be integers with one axis"
+            f"{op}: the first argument is {type(s).__name__}, must be a SparseMatrix "
+            "(SparseMatrix.from_dense, SparseMatrix.from_scipy)"
         )
-    if array.size and (array.max() > _MAX or array.min() < -_MAX - 1):
-        raise ShapeError(f"SparseMatrix: {name} holds a number that does not fit int32")
-    return np.ascontiguousarray(array, np.int32)
-
-
-def _checked_values(values: Any) -> np.ndarray:
-    values = np.asarray(values)
-    if values.ndim != 1 or values.dtype not in (np.float32, np.int8):
-        raise ShapeError(
-            f"SparseMatrix: values are {values.dtype} {values.shape}, must be float32 or int8 "
-            "with one axis"
-        )
-    return np.ascontiguousarray(values)
+    if s.dtype != dtype:
+        raise ShapeError(f"{op}: the sparse matrix is {s.dtype}, must be {np.dtype(dtype)}")
+    return s

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from gluonzip.errors import DataError, ShapeError
-from gluonzip.runtime import SparseMatrix, operators, sparse
+from gluonzip.runtime import SparseMatrix, operators, sparse, sparse_products
 
 DENSE = np.array([[0, 5, 0], [0, 0, 0], [7, 0, -1]], np.float32)
 
@@ -34,7 +34,7 @@ def test_scipy_matrices_are_sorted_and_summed():
 
 def test_repr():
     s = SparseMatrix.from_dense(DENSE)
-    assert repr(s) == "SparseMatrix((3, 3), float32, nnz=3, density=0.333)"
+    assert repr(s) == "SparseMatrix((3, 3), float32, unstructured, nnz=3, density=0.333)"
 
 
 V = np.ones(2, np.float32)
@@ -101,7 +101,7 @@ def test_from_dense_refuses_other_ranks_and_types():
         SparseMatrix.from_dense(np.ones((2, 2)))
 
 
-@pytest.mark.parametrize("module", [sparse, operators])
+@pytest.mark.parametrize("module", [sparse, operators, sparse_products])
 def test_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

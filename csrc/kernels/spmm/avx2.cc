@@ -1,4 +1,4 @@
-// 256-bit vectors over the columns of the dense matrix.
+// 256-bit vectors over the columns of the dense matrix; int8 in pairs of 16-bit integers.
 #include "contract.h"
 
 #include <immintrin.h>
@@ -9,12 +9,16 @@ namespace glz::avx2 {
 namespace {
 
 #include "../vector/vector256.inl.h"
-
-#include "spmm.inl.h"
+//
+#include "f32.inl.h"
+#include "finish.inl.h"
+#include "pairs.inl.h"
+#include "run.inl.h"
 
 }  // namespace
 
-extern const SpmmKernel spmm;
-const SpmmKernel spmm = {run_f32, run_s8};
+extern const SpmmKernel spmm_f32, spmm_s8;
+const SpmmKernel spmm_f32 = {1, kTile, workspace_bytes, run<FloatKernel>};
+const SpmmKernel spmm_s8 = {2, kTile, workspace_bytes, run<PairKernel>};
 
 }  // namespace glz::avx2
