@@ -43,13 +43,15 @@ py::dict model_dict(const glz::Model& model) {
                   py::arg("tensors") = tensors);
 }
 
-py::dict read_archive(const py::bytes& data, const std::string& origin) {
+using Member = std::optional<std::string>;
+
+py::dict read_archive(const py::bytes& data, const std::string& origin, const Member& member) {
   const std::string_view bytes = data;
   const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
   glz::Model model;
   {
     py::gil_scoped_release release;
-    model = glz::read_archive(begin, bytes.size(), origin);
+    model = glz::read_archive(begin, bytes.size(), origin, member);
   }
   return model_dict(model);
 }
@@ -85,25 +87,28 @@ Bytes rans_decode(const py::bytes& data, int bits, int64_t count) {
 
 py::dict archive_layout() {
   using namespace glz;
-  return py::dict(py::arg("WORDS") =
-                      std::vector<std::string>(std::begin(kArchiveWords), std::end(kArchiveWords)),
-                  py::arg("VERSION") = kArchiveVersion, py::arg("HEADER_BYTES") = kHeaderBytes,
-                  py::arg("MAX_ELEMENTS") = kMaxElements, py::arg("MAX_NODES") = kMaxNodes,
-                  py::arg("MAX_TENSORS") = kMaxTensors, py::arg("MAX_AXES") = kMaxAxes,
-                  py::arg("MAX_NAME_BYTES") = kMaxNameBytes, py::arg("MAX_GAP_BITS") = kMaxGapBits,
-                  py::arg("MAX_STREAM_BYTES") = kMaxStreamBytes,
-                  py::arg("MAX_TEXT_BYTES") = kMaxTextBytes,
-                  py::arg("MAX_META_BYTES") = kMaxMetaBytes);
+  return py::dict(
+      py::arg("WORDS") =
+          std::vector<std::string>(std::begin(kArchiveWords), std::end(kArchiveWords)),
+      py::arg("VERSION") = kArchiveVersion, py::arg("HEADER_BYTES") = kHeaderBytes,
+      py::arg("MAX_ELEMENTS") = kMaxElements, py::arg("MAX_NODES") = kMaxNodes,
+      py::arg("MAX_TENSORS") = kMaxTensors, py::arg("MAX_MEMBERS") = kMaxMembers,
+      py::arg("MAX_AXES") = kMaxAxes, py::arg("MAX_NAME_BYTES") = kMaxNameBytes,
+      py::arg("MAX_GAP_BITS") = kMaxGapBits, py::arg("MAX_STREAM_BYTES") = kMaxStreamBytes,
+      py::arg("MAX_TEXT_BYTES") = kMaxTextBytes, py::arg("MAX_META_BYTES") = kMaxMetaBytes);
 }
 
 }  // namespace
 
 void bind_archive(py::module_& m) {
-  m.def("read_archive", &read_archive, py::arg("data"), py::arg("origin") = "archive");
+  m.def("read_archive", &read_archive, py::arg("data"), py::arg("origin") = "archive",
+        py::arg("member") = py::none());
   m.def(
       "read_archive_file",
-      [](const std::string& path) { return model_dict(glz::read_archive_file(path)); },
-      py::arg("path"));
+      [](const std::string& path, const Member& member) {
+        return model_dict(glz::read_archive_file(path, member));
+      },
+      py::arg("path"), py::arg("member") = py::none());
   m.def("rans_encode", &rans_encode, py::arg("symbols"), py::arg("bits"), py::arg("levels"));
   m.def("rans_decode", &rans_decode, py::arg("data"), py::arg("bits"), py::arg("count"));
   m.def("archive_layout", &archive_layout);

@@ -146,11 +146,12 @@ void bind_engine(py::module_& m) {
   py::class_<Engine>(m, "Engine")
       .def_static(
           "load",
-          [](const std::string& path, int threads, const std::string& isa) {
+          [](const std::string& path, int threads, const std::string& isa,
+             const std::optional<std::string>& member) {
             py::gil_scoped_release release;
-            return make_engine(read_archive_file(path), threads, isa);
+            return make_engine(read_archive_file(path, member), threads, isa);
           },
-          py::arg("path"), py::arg("threads"), py::arg("isa"))
+          py::arg("path"), py::arg("threads"), py::arg("isa"), py::arg("member") = py::none())
       .def_static(
           "from_bytes",
           [](const py::bytes& data, const std::string& origin, int threads,

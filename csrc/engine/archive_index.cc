@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <set>
 
 #include "../base/rans.h"
 #include "archive_layout.h"
@@ -26,6 +27,7 @@ class IndexReader : MsgpackCursor {
   std::string name(const std::string& what, bool empty = false);
   int64_t many(const std::string& what, int64_t limit);
 
+  Model graph();
   ModelInput input();
   std::vector<int64_t> shape();
   DType dtype(const std::string& name) const;
@@ -44,6 +46,7 @@ class IndexReader : MsgpackCursor {
   void take_item(const std::string& what);
 
   MetaEntry meta();
+  std::vector<MemberEntry> members(int64_t graphs, int64_t tensors);
 
   std::vector<std::string> strings_;
   int64_t text_left_ = kMaxTextBytes;
@@ -52,19 +55,17 @@ class IndexReader : MsgpackCursor {
 
 ArchiveIndex IndexReader::read() {
   ArchiveIndex index;
-  array("the index", 4);
+  const int64_t items = array("the index");
+  if (items != 4 && items != 5) {
+    fail("the index must have 4 items, or 5 for a family, has " + std::to_string(items));
+  }
+  index.family = items == 5;
   where = "index, strings";
   read_strings();
 
   where = "index, graph";
-  array("the graph", 4);
-  Model& model = index.model;
-  model.name = name("the graph's name", true);
-  for (int64_t left = array("inputs"); left > 0; --left) model.inputs.push_back(input());
-  for (int64_t left = array("outputs"); left > 0; --left)
-    model.outputs.push_back(name("an output"));
-  const int64_t nodes = many("nodes", kMaxNodes);
-  for (int64_t i = 0; i < nodes; ++i) model.nodes.push_back(node(i));
+  const int64_t graphs = index.family ? many("members", kMaxMembers) : 1;
+  for (int64_t i = 0; i < graphs; ++i) index.models.push_back(graph());
 
   where = "index, tensors";
   const int64_t tensors = many("tensors", kMaxTensors);
@@ -72,6 +73,7 @@ ArchiveIndex IndexReader::read() {
 
   where = "index, meta";
   index.meta = meta();
+  if (index.family) index.members = members(graphs, tensors);
   if (left() > 0) fail(std::to_string(left()) + " bytes follow the end of the index");
   return index;
 }
@@ -141,6 +143,18 @@ int64_t IndexReader::many(const std::string& what, int64_t limit) {
 }
 
 // ---------------------------------------------------------------- graph
+Model IndexReader::graph() {
+  array("the graph", 4);
+  Model model;
+  model.name = name("the graph's name", true);
+  for (int64_t left = array("inputs"); left > 0; --left) model.inputs.push_back(input());
+  for (int64_t left = array("outputs"); left > 0; --left)
+    model.outputs.push_back(name("an output"));
+  const int64_t nodes = many("nodes", kMaxNodes);
+  for (int64_t i = 0; i < nodes; ++i) model.nodes.push_back(node(i));
+  return model;
+}
+
 ModelInput IndexReader::input() {
   ModelInput input;
   array("an input", 3);
@@ -388,6 +402,34 @@ MetaEntry IndexReader::meta() {
   meta.size = integer("the decompressed size", 0, kMaxMetaBytes);
   meta.crc = static_cast<uint32_t>(integer("the section's checksum", 0, UINT32_MAX));
   return meta;
+}
+
+// ---------------------------------------------------------------- members
+std::vector<MemberEntry> IndexReader::members(int64_t graphs, int64_t tensors) {
+  where = "index, members";
+  const int64_t count = array("members");
+  if (count != graphs) {
+    fail("there are " + std::to_string(count) + " members but " + std::to_string(graphs) +
+         " graphs");
+  }
+  std::vector<MemberEntry> members;
+  std::set<std::string> names;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t items = array("a member");
+    if (items % 2 == 0) fail("a member must be a name, then pairs of a tensor and its name");
+    MemberEntry member;
+    member.name = name("a member's name");
+    if (!names.insert(member.name).second) {
+      fail("member " + quoted(member.name) + " is there twice");
+    }
+    for (int64_t left = items / 2; left > 0; --left) {
+      const int64_t number = integer("a tensor's number", 0, std::max<int64_t>(tensors, 1) - 1);
+      if (tensors == 0) fail("there is no tensor to use");
+      member.uses.emplace_back(number, name("a tensor's name"));
+    }
+    members.push_back(std::move(member));
+  }
+  return members;
 }
 
 }  // namespace

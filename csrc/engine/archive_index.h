@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model.h"
@@ -50,10 +51,18 @@ struct MetaEntry {
   uint32_t crc = 0;
 };
 
+// A network of a family: tensors by number, and what it calls them.
+struct MemberEntry {
+  std::string name;
+  std::vector<std::pair<int64_t, std::string>> uses;
+};
+
 struct ArchiveIndex {
-  Model model;  // without tensors
+  std::vector<Model> models;  // without tensors; one, or one for each member
   std::vector<TensorEntry> tensors;
   MetaEntry meta;  // all zero: none
+  bool family = false;
+  std::vector<MemberEntry> members;  // of a family
 };
 
 // A name from a file as messages show it: no control characters reach a terminal.

@@ -12,6 +12,7 @@ constexpr int64_t kHeaderBytes = 32;
 constexpr int64_t kMaxElements = int64_t{1} << 31;
 constexpr int64_t kMaxNodes = 1 << 20;
 constexpr int64_t kMaxTensors = 1 << 20;
+constexpr int64_t kMaxMembers = 1 << 12;
 constexpr int64_t kMaxAxes = 32;
 constexpr int64_t kMaxNameBytes = 4096;
 constexpr int64_t kMaxGapBits = 16;

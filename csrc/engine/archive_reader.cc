@@ -75,20 +75,29 @@ Header read_header(const uint8_t* data, int64_t size) {
   return {static_cast<int64_t>(length), static_cast<uint32_t>(little_endian(data + 24, 4))};
 }
 
+// Tensors that are in memory together, this often, take no more than is reasonable.
+void check_decoded(int64_t decoded, int64_t file_bytes) {
+  const int64_t limit = max_decoded_bytes(file_bytes);
+  GLZ_CHECK(decoded <= limit, kArchive,
+            "the tensors would take " << decoded << " bytes of memory, the limit for a file of "
+                                      << file_bytes << " bytes is " << limit);
+}
+
+int64_t decoded_bytes(const TensorEntry& entry) {
+  return entry.elements * decoded_item_bytes(entry.tensor.dtype);
+}
+
 // The sections fill the file exactly, and decode to no more than is reasonable.
 void check_sizes(const ArchiveIndex& index, int64_t file_bytes, int64_t left) {
   int64_t total = index.meta.length, decoded = 0;  // far from overflow by the limits of the format
   for (const TensorEntry& entry : index.tensors) {
     total += entry.length;
-    decoded += entry.elements * decoded_item_bytes(entry.tensor.dtype);
+    decoded += decoded_bytes(entry);
   }
   GLZ_CHECK(total <= left, kArchive,
             "truncated: the sections take " << total << " bytes, " << left << " are left");
   GLZ_CHECK(total == left, kArchive, left - total << " bytes follow the last section");
-  const int64_t limit = max_decoded_bytes(file_bytes);
-  GLZ_CHECK(decoded <= limit, kArchive,
-            "the tensors would take " << decoded << " bytes of memory, the limit for a file of "
-                                      << file_bytes << " bytes is " << limit);
+  check_decoded(decoded, file_bytes);
 }
 
 void check_crc(const std::string& what, const uint8_t* data, int64_t size, uint32_t crc) {
@@ -121,7 +130,52 @@ void check_structure(const Model& model) {
   }
 }
 
-Model parse(const uint8_t* data, int64_t size) {
+// Which network: the only one, or the one called `member`.
+size_t choose(const ArchiveIndex& index, const std::optional<std::string>& member) {
+  if (!index.family) {
+    GLZ_CHECK(!member, kConfig,
+              "holds one network, so there is no member " << quoted(member.value_or("")));
+    return 0;
+  }
+  std::string known;
+  for (size_t i = 0; i < index.members.size(); ++i) {
+    const std::string& name = index.members[i].name;
+    if (member == name) return i;
+    known += (i == 0 ? "" : ", ") + quoted(name);
+  }
+  if (known.empty()) known = "none";
+  GLZ_CHECK(member, kConfig, "holds a family of networks; say which member: " << known);
+  throw Error(ErrorKind::kConfig, "has no member " + quoted(*member) + "; there are " + known);
+}
+
+// The tensors that network number `chosen` has, and what it calls them.
+std::vector<std::pair<int64_t, std::string>> uses_of(const ArchiveIndex& index, size_t chosen,
+                                                     int64_t file_bytes) {
+  std::vector<std::pair<int64_t, std::string>> uses;
+  if (!index.family) {
+    for (const TensorEntry& entry : index.tensors) {
+      uses.emplace_back(static_cast<int64_t>(uses.size()), entry.tensor.name);
+    }
+    return uses;
+  }
+  uses = index.members[chosen].uses;
+  int64_t decoded = 0;
+  for (const auto& use : uses) decoded += decoded_bytes(index.tensors[use.first]);  // below 2^62
+  check_decoded(decoded, file_bytes);
+  return uses;
+}
+
+ModelTensor decode(const TensorEntry& entry, const uint8_t* section) {
+  const std::string what = "tensor " + quoted(entry.tensor.name);
+  check_crc(what, section, entry.length, entry.crc);
+  try {
+    return decode_section(entry, section);
+  } catch (const Error& error) {
+    throw Error(error.kind(), what + ": " + error.what());
+  }
+}
+
+Model parse(const uint8_t* data, int64_t size, const std::optional<std::string>& member) {
   const Header header = read_header(data, size);
   const uint8_t* at = data + kHeaderBytes;
   check_crc("index", at, header.index_bytes, header.index_crc);
@@ -129,18 +183,19 @@ Model parse(const uint8_t* data, int64_t size) {
   at += header.index_bytes;
   check_sizes(index, size, data + size - at);
 
-  Model& model = index.model;
-  for (TensorEntry& entry : index.tensors) {
-    const std::string name = entry.tensor.name, what = "tensor " + quoted(name);
-    const int64_t length = entry.length;
+  std::vector<const uint8_t*> sections;
+  for (const TensorEntry& entry : index.tensors) {
+    sections.push_back(at);
+    at += entry.length;
+  }
+  const size_t chosen = choose(index, member);
+  Model& model = index.models[chosen];
+  for (const auto& [number, name] : uses_of(index, chosen, size)) {
+    const std::string what = "tensor " + quoted(name);
     GLZ_CHECK(!model.tensors.count(name), kArchive, what << ": " << what << " is defined twice");
-    check_crc(what, at, length, entry.crc);
-    try {
-      model.tensors[name] = decode_section(std::move(entry), at);
-    } catch (const Error& error) {
-      throw Error(error.kind(), what + ": " + error.what());
-    }
-    at += length;
+    ModelTensor tensor = decode(index.tensors[number], sections[number]);
+    tensor.name = name;
+    model.tensors[name] = std::move(tensor);
   }
   check_crc("meta", at, index.meta.length, index.meta.crc);
   check_structure(model);
@@ -149,9 +204,10 @@ Model parse(const uint8_t* data, int64_t size) {
 
 }  // namespace
 
-Model read_archive(const uint8_t* data, size_t size, const std::string& origin) {
+Model read_archive(const uint8_t* data, size_t size, const std::string& origin,
+                   const std::optional<std::string>& member) {
   try {
-    return parse(data, static_cast<int64_t>(size));
+    return parse(data, static_cast<int64_t>(size), member);
   } catch (const Error& error) {
     throw Error(error.kind(), origin + ": " + error.what());
   } catch (const std::bad_alloc&) {
@@ -159,7 +215,7 @@ Model read_archive(const uint8_t* data, size_t size, const std::string& origin) 
   }
 }
 
-Model read_archive_file(const std::string& path) {
+Model read_archive_file(const std::string& path, const std::optional<std::string>& member) {
   const auto fail = [&](int code) {
     throw Error(ErrorKind::kArchive, path + ": cannot be read: " + std::strerror(code));
   };
@@ -173,7 +229,7 @@ Model read_archive_file(const std::string& path) {
   const std::unique_ptr<uint8_t[]> data(new uint8_t[size]);
   const size_t used = std::fread(data.get(), 1, size, file.get());
   if (std::ferror(file.get())) fail(errno);
-  return read_archive(data.get(), used, path);
+  return read_archive(data.get(), used, path, member);
 }
 
 }  // namespace glz

@@ -203,8 +203,9 @@ void check_codes(const TensorEntry& entry, const Buffer& codes) {
 
 }  // namespace
 
-ModelTensor decode_section(TensorEntry&& entry, const uint8_t* section) {
-  ModelTensor& tensor = entry.tensor;
+ModelTensor decode_section(const TensorEntry& entry, const uint8_t* section) {
+  const ModelTensor& as = entry.tensor;
+  ModelTensor tensor{as.name, as.dtype, as.shape, {}, as.scale, as.axis, as.bits, as.stored_bytes};
   switch (tensor.dtype) {
     case DType::kS8:
       tensor.data = decode_as<int8_t>(entry, section);
@@ -219,7 +220,7 @@ ModelTensor decode_section(TensorEntry&& entry, const uint8_t* section) {
       tensor.data = decode_as<int32_t>(entry, section);
       break;
   }
-  return std::move(tensor);
+  return tensor;
 }
 
 }  // namespace glz

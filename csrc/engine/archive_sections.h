@@ -5,8 +5,8 @@
 
 namespace glz {
 
-// Decodes a section of exactly entry.length bytes into entry.tensor.data, row-major, f16 widened
+// A section of exactly entry.length bytes as entry.tensor with its data, row-major, f16 widened
 // (the tensor's dtype becomes f32). Throws Error(kArchive) saying what is wrong with it.
-ModelTensor decode_section(TensorEntry&& entry, const uint8_t* section);
+ModelTensor decode_section(const TensorEntry& entry, const uint8_t* section);
 
 }  // namespace glz

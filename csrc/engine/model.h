@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -49,9 +50,11 @@ struct Model {
   std::map<std::string, ModelTensor> tensors;
 };
 
-// Reads an archive from memory or a file. Throws Error(kArchive) naming `origin` and what is wrong;
+// Reads an archive from memory or a file; of a family the network called `member`. Throws
+// Error(kArchive) naming `origin` and what is wrong, Error(kConfig) for a member there is not;
 // never reads outside [data, data + size) and never allocates more than the limits of the format.
-Model read_archive(const uint8_t* data, size_t size, const std::string& origin);
-Model read_archive_file(const std::string& path);
+Model read_archive(const uint8_t* data, size_t size, const std::string& origin,
+                   const std::optional<std::string>& member = {});
+Model read_archive_file(const std::string& path, const std::optional<std::string>& member = {});
 
 }  // namespace glz

@@ -11,16 +11,20 @@ array([[1., 0.],
 
 from gluonzip.archive.compare import Difference, diff
 from gluonzip.archive.info import ArchiveInfo, SectionInfo
-from gluonzip.archive.reader import inspect, read
-from gluonzip.archive.writer import to_bytes, write
+from gluonzip.archive.reader import inspect, members, read, read_family
+from gluonzip.archive.writer import family_to_bytes, to_bytes, write, write_family
 
 __all__ = [
     "ArchiveInfo",
     "Difference",
     "SectionInfo",
     "diff",
+    "family_to_bytes",
     "inspect",
+    "members",
     "read",
+    "read_family",
     "to_bytes",
     "write",
+    "write_family",
 ]

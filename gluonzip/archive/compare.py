@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from gluonzip.graph.ir import Constant, Graph, Input, Node
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs: ``kind`` is "graph", "input", "node", "tensor", "meta" or "bytes"."""
+    """One thing that differs: ``kind`` is "member", "graph", "input", "node", "tensor",
+    "meta" or "bytes"."""
 
     kind: str
     name: str
@@ -31,13 +32,24 @@ def diff(a: Source, b: Source) -> list[Difference]:
     Bytes are compared by part (index, each tensor's section, meta). ArchiveError when one of them
     cannot be read.
     """
-    (graph_a, info_a), (graph_b, info_b) = load(a), load(b)
-    return [
-        *_graphs(graph_a, graph_b),
-        *_tensors(graph_a, info_a, graph_b, info_b),
-        *_meta(graph_a.meta, graph_b.meta),
-        *_bytes(info_a, info_b),
-    ]
+    (graphs_a, info_a), (graphs_b, info_b) = load(a), load(b)
+    out: list[Difference] = []
+    for member in dict.fromkeys([*graphs_a, *graphs_b]):
+        if member not in graphs_a or member not in graphs_b:
+            what = "added" if member in graphs_b else "removed"
+            out.append(Difference("member", member, what))
+        else:
+            out += _of_member(member, graphs_a[member], info_a, graphs_b[member], info_b)
+    return [*out, *_bytes(info_a, info_b)]
+
+
+def _of_member(
+    member: str, a: Graph, info_a: ArchiveInfo, b: Graph, info_b: ArchiveInfo
+) -> list[Difference]:
+    found = [*_graphs(a, b), *_tensors(a, info_a, b, info_b), *_meta(a.meta, b.meta)]
+    if not member:
+        return found
+    return [replace(d, name=f"{member}: {d.name}" if d.name else member) for d in found]
 
 
 def _graphs(a: Graph, b: Graph) -> Iterator[Difference]:
@@ -82,13 +94,20 @@ def _node(a: Node, b: Node) -> Iterator[str]:
 # ---------------------------------------------------------------- tensors
 def _tensors(a: Graph, info_a: ArchiveInfo, b: Graph, info_b: ArchiveInfo) -> Iterator[Difference]:
     sides = [
-        {s.name: (graph.constants[s.name], s) for s in info.sections}
-        for graph, info in ((a, info_a), (b, info_b))
+        {name: (constant, sections.get(name)) for name, constant in graph.constants.items()}
+        for graph, sections in ((a, _sections(info_a)), (b, _sections(info_b)))
     ]
     yield from _named("tensor", *sides, _tensor)
 
 
-def _tensor(a: tuple[Constant, SectionInfo], b: tuple[Constant, SectionInfo]) -> Iterator[str]:
+def _sections(info: ArchiveInfo) -> dict[str, SectionInfo]:
+    """By tensor; nothing for a family, where members call a tensor what they like."""
+    return {} if info.members else {s.name: s for s in info.sections}
+
+
+def _tensor(
+    a: tuple[Constant, SectionInfo | None], b: tuple[Constant, SectionInfo | None]
+) -> Iterator[str]:
     (old, old_section), (new, new_section) = a, b
     if old.data.shape != new.data.shape or old.data.dtype != new.data.dtype:
         yield f"{old.data.dtype} {old.data.shape} -> {new.data.dtype} {new.data.shape}"
@@ -98,7 +117,7 @@ def _tensor(a: tuple[Constant, SectionInfo], b: tuple[Constant, SectionInfo]) ->
         yield f"{_quantization(old)} -> {_quantization(new)}"
     elif old.quantized and not np.array_equal(old.scale, new.scale):
         yield f"scale {_short(old.scale)} -> {_short(new.scale)}"
-    for what in ("encoding", "bytes", "nonzeros"):
+    for what in ("encoding", "bytes", "nonzeros") if old_section and new_section else ():
         before, after = getattr(old_section, what), getattr(new_section, what)
         if before != after:
             yield f"{what} {before} -> {after}"

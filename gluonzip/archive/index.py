@@ -49,12 +49,25 @@ class MetaEntry:
 
 
 @dataclass
-class Index:
-    """``graph`` has everything but its constants' data, which ``tensors`` describe."""
+class Member:
+    """A network of a family: ``uses`` says which tensors (by number), and what it calls them."""
 
-    graph: Graph
+    name: str
+    uses: list[tuple[int, str]] = field(default_factory=list)
+
+
+@dataclass
+class Index:
+    """``graphs`` have everything but their constants' data, which ``tensors`` describe.
+
+    ``members``: of a family, one for each graph; None for a network alone, which has every tensor
+    under the tensor's own name.
+    """
+
+    graphs: list[Graph]
     tensors: list[TensorEntry] = field(default_factory=list)
     meta: MetaEntry | None = None
+    members: list[Member] | None = None
 
 
 # ---------------------------------------------------------------- write
@@ -63,25 +76,40 @@ def pack_index(index: Index) -> bytes:
     strings = sorted(set(_names(index)) - set(WORDS))
     ids = {word: -1 - i for i, word in enumerate(WORDS)}
     ids.update({name: i for i, name in enumerate(strings)})
-    graph = index.graph
+    graphs: list[Any] = [_graph(graph, ids) for graph in index.graphs]
+    tensors = [_tensor(entry, ids) for entry in index.tensors]
     meta = index.meta and [index.meta.length, index.meta.size, index.meta.crc]
-    return pack(
-        [
-            _front_coded(strings),
-            [
-                ids[graph.name],
-                [[ids[i.name], list(i.shape), ids[_dtype_name(i)]] for i in graph.inputs],
-                [ids[name] for name in graph.outputs],
-                [_node(node, ids) for node in graph.nodes],
-            ],
-            [_tensor(entry, ids) for entry in index.tensors],
-            meta,
-        ]
-    )
+    if index.members is None:
+        return pack([_front_coded(strings), graphs[0], tensors, meta])
+    members = [_member(member, ids) for member in index.members]
+    return pack([_front_coded(strings), graphs, tensors, meta, members])
+
+
+def _graph(graph: Graph, ids: dict[str, int]) -> list[Any]:
+    return [
+        ids[graph.name],
+        [[ids[i.name], list(i.shape), ids[_dtype_name(i)]] for i in graph.inputs],
+        [ids[name] for name in graph.outputs],
+        [_node(node, ids) for node in graph.nodes],
+    ]
+
+
+def _member(member: Member, ids: dict[str, int]) -> list[int]:
+    uses = [item for number, name in member.uses for item in (number, ids[name])]
+    return [ids[member.name], *uses]
 
 
 def _names(index: Index) -> Iterator[str]:
-    graph = index.graph
+    for graph in index.graphs:
+        yield from _names_of(graph)
+    for entry in index.tensors:
+        yield entry.name
+    for member in index.members or ():
+        yield member.name
+        yield from (name for _, name in member.uses)
+
+
+def _names_of(graph: Graph) -> Iterator[str]:
     yield graph.name
     yield from graph.outputs
     for entry in graph.inputs:
@@ -92,8 +120,6 @@ def _names(index: Index) -> Iterator[str]:
             yield key
             if isinstance(value, dict):
                 yield from (*value.keys(), *value.values())
-    for entry in index.tensors:
-        yield entry.name
 
 
 def _front_coded(strings: list[str]) -> list[int | str]:
@@ -200,19 +226,23 @@ class _IndexReader(Cursor):
         self.items_left = 0
 
     def read(self) -> Index:
-        self.array("the index", 4)
+        items = self.array("the index")
+        if items not in (4, 5):
+            raise self.fail(f"the index must have 4 items, or 5 for a family, has {items}")
         self.where = "index, strings"
         self._read_strings()
         self.where = "index, graph"
-        graph = self._graph()
+        count = 1 if items == 4 else self._many("members", layout.MAX_MEMBERS)
+        graphs = [self._graph() for _ in range(count)]
         self.where = "index, tensors"
         count = self._many("tensors", layout.MAX_TENSORS)
         tensors = [self._tensor(i) for i in range(count)]
         self.where = "index, meta"
         meta = self._meta()
+        members = self._members(len(graphs), len(tensors)) if items == 5 else None
         if self.left():
             raise self.fail(f"{self.left()} bytes follow the end of the index")
-        return Index(graph, tensors, meta)
+        return Index(graphs, tensors, meta, members)
 
     # ------------------------------------------------------------ names
     def _read_strings(self) -> None:
@@ -450,6 +480,28 @@ class _IndexReader(Cursor):
         if self.items_left < 1:
             raise self.fail(f"{what} is missing")
         self.items_left -= 1
+
+    # ------------------------------------------------------------ members
+    def _members(self, graphs: int, tensors: int) -> list[Member]:
+        self.where = "index, members"
+        count = self.array("members")
+        if count != graphs:
+            raise self.fail(f"there are {count} members but {graphs} graphs")
+        members: dict[str, Member] = {}
+        for _ in range(count):
+            items = self.array("a member")
+            if items % 2 == 0:
+                raise self.fail("a member must be a name, then pairs of a tensor and its name")
+            member = Member(self._name("a member's name"))
+            if member.name in members:
+                raise self.fail(f"member {member.name!r} is there twice")
+            for _ in range(items // 2):
+                number = self.integer("a tensor's number", 0, max(tensors, 1) - 1)
+                if not tensors:
+                    raise self.fail("there is no tensor to use")
+                member.uses.append((number, self._name("a tensor's name")))
+            members[member.name] = member
+        return list(members.values())
 
     # ------------------------------------------------------------ meta
     def _meta(self) -> MetaEntry | None:

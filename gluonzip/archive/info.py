@@ -18,6 +18,8 @@ class SectionInfo:
     bits: int
     elements: int
     quantized: bool
+    members: tuple[str, ...] = ()
+    """Which networks of a family have this tensor."""
 
     @property
     def sparsity(self) -> float:
@@ -34,6 +36,8 @@ class ArchiveInfo:
     index: int
     sections: tuple[SectionInfo, ...]
     meta: int
+    members: tuple[str, ...] = ()
+    """The networks of a family; () when there is one network."""
 
     @property
     def payload(self) -> int:

@@ -40,6 +40,7 @@ NAME_OF_DTYPE = {dtype: name for name, dtype in DTYPES.items()}
 MAX_ELEMENTS = 2**31
 MAX_NODES = 2**20
 MAX_TENSORS = 2**20
+MAX_MEMBERS = 2**12
 MAX_AXES = 32
 MAX_NAME_BYTES = 4096
 MAX_GAP_BITS = 16

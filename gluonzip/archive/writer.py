@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import tempfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,17 @@ import numpy as np
 
 from gluonzip.archive import layout
 from gluonzip.archive.encodings import encode
-from gluonzip.archive.index import Index, MetaEntry, TensorEntry, pack_index, unpack_index
+from gluonzip.archive.index import (
+    Index,
+    Member,
+    MetaEntry,
+    TensorEntry,
+    pack_index,
+    unpack_index,
+)
 from gluonzip.archive.info import ArchiveInfo
 from gluonzip.archive.reader import check_sizes, describe
-from gluonzip.errors import ArchiveError
+from gluonzip.errors import ArchiveError, ConfigError
 from gluonzip.graph.ir import Constant, Graph
 from gluonzip.graph.validate import validate
 
@@ -40,17 +49,67 @@ def to_bytes(graph: Graph, meta: dict[str, Any] | None = None, raw: bool = False
     return _build(graph, meta, raw)[0]
 
 
+def write_family(path: str | os.PathLike, graphs: Mapping[str, Graph]) -> ArchiveInfo:
+    """Write several networks to one file; tensors that are equal to the bit are stored once.
+
+    ``graphs``: member name -> graph, each with its own meta. :func:`read` and
+    :meth:`gluonzip.runtime.Engine.load` take a ``member``. Raises as :func:`write`; ConfigError
+    for no networks or a name that is empty.
+    """
+    data, info = _build_family(graphs)
+    _replace_file(Path(path), data)
+    return info
+
+
+def family_to_bytes(graphs: Mapping[str, Graph]) -> bytes:
+    """The archive that :func:`write_family` would write."""
+    return _build_family(graphs)[0]
+
+
 def _build(
     graph: Graph, meta: dict[str, Any] | None, raw: bool = False
 ) -> tuple[bytes, ArchiveInfo]:
     validate(graph)
-    sections = []
-    index = Index(graph)
-    for name, constant in graph.constants.items():
-        entry, section = _tensor(name, constant, raw)
-        index.tensors.append(entry)
-        sections.append(section)
-    packed_meta = _pack_meta({**graph.meta, **(meta or {})})
+    entries = [_tensor(name, constant, raw) for name, constant in graph.constants.items()]
+    index = Index([graph], [entry for entry, _ in entries])
+    constants = list(graph.constants.values())
+    return _assemble(index, constants, [s for _, s in entries], {**graph.meta, **(meta or {})})
+
+
+def _build_family(graphs: Mapping[str, Graph]) -> tuple[bytes, ArchiveInfo]:
+    if not graphs or not all(graphs):
+        raise ConfigError(f"a family needs members with names, got {list(graphs)}")
+    index = Index(list(graphs.values()), members=[Member(name) for name in graphs])
+    sections: list[bytes] = []
+    constants: list[Constant] = []
+    numbers: dict[tuple, int] = {}
+    for member, graph in zip(index.members or (), graphs.values(), strict=True):
+        validate(graph)
+        for name, constant in graph.constants.items():
+            key = _identity(constant)
+            if key not in numbers:
+                entry, section = _tensor(name, constant)
+                numbers[key] = len(sections)
+                index.tensors.append(entry)
+                sections.append(section)
+                constants.append(constant)
+            member.uses.append((numbers[key], name))
+    meta = {name: graph.meta for name, graph in graphs.items() if graph.meta}
+    return _assemble(index, constants, sections, meta)
+
+
+def _identity(constant: Constant) -> tuple:
+    """Equal for constants that are equal to the bit."""
+    data = np.ascontiguousarray(constant.data)
+    digest = hashlib.sha256(data.tobytes()).digest()
+    scale = None if constant.scale is None else np.asarray(constant.scale, np.float32).tobytes()
+    return data.shape, data.dtype.str, digest, scale, constant.axis, constant.bits
+
+
+def _assemble(
+    index: Index, constants: list[Constant], sections: list[bytes], meta: dict[str, Any]
+) -> tuple[bytes, ArchiveInfo]:
+    packed_meta = _pack_meta(meta)
     if packed_meta is not None:
         index.meta, section = packed_meta
         sections.append(section)
@@ -58,7 +117,7 @@ def _build(
     data = b"".join([layout.pack_header(packed), packed, *sections])
     # The reader's own checks hold the writer to the limits of the format.
     check_sizes(unpack_index(packed), len(data), sum(map(len, sections)))
-    nonzeros = [int(np.count_nonzero(c.data)) for c in graph.constants.values()]
+    nonzeros = [int(np.count_nonzero(c.data)) for c in constants]
     return data, describe(index, len(packed), nonzeros)
 
 

@@ -57,8 +57,9 @@ class Engine:
         threads: int | None = None,
         isa: str | None = None,
         tune: bool = False,
+        member: str | None = None,
     ) -> Engine:
-        """The engine of a ``.glz`` archive.
+        """The engine of a ``.glz`` archive; ``member`` says which network of a family.
 
         ``threads``: how many to use (None: the environment variable GLUONZIP_THREADS, or all
         cores). ``isa``: an instruction set by name (None: the environment variable GLUONZIP_ISA,
@@ -68,10 +69,11 @@ class Engine:
         anything else raises ConfigError at the first call. ``tune``: measure what is fastest on
         this machine, as :meth:`tune` does for a batch of 1, unless it is known from before.
 
-        Raises ArchiveError for a file that is no sound archive, UnsupportedError for an operator
+        Raises ArchiveError for a file that is no sound archive, ConfigError for a member that it
+        does not have, UnsupportedError for an operator
         that the engine lacks, IsaError for an ISA that this machine lacks.
         """
-        engine = cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or ""))
+        engine = cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or "", member))
         if tune:
             engine.tune()
         return engine

@@ -27,6 +27,7 @@ class Forge:
         self.sections = [struct.pack("<4f", 1, 0, 0, 2)]
         self.tensors = [["w", [2, 2], "f32", 16, None, "raw"]]
         self.meta: list | None = None
+        self.members: list | None = None
         self.after_index = self.after_file = b""
 
     def tensor(self, shape, kind, section: bytes, *encoding) -> None:
@@ -46,7 +47,11 @@ class Forge:
             if len(entry) > 4 and entry[4] is None:
                 entry[4] = zlib.crc32(section)
         graph = ["g", self.inputs, self.outputs, self.nodes]
-        return pack([self.strings, graph, self.tensors, self.meta]) + self.after_index
+        items = [self.strings, graph, self.tensors, self.meta]
+        if self.members is not None:
+            items[1] = [graph] * len(self.members)
+            items.append(self.members)
+        return pack(items) + self.after_index
 
     def bytes(self) -> bytes:
         return self.seal(self.index())
@@ -68,11 +73,11 @@ def forge() -> Forge:
 def refused():
     """Both readers refuse the bytes with the same message, which is returned."""
 
-    def check(data: bytes) -> str:
-        with pytest.raises(ArchiveError) as python:
-            archive.read(data)
-        with pytest.raises(ArchiveError) as core:
-            _core.read_archive(data)
+    def check(data: bytes, member: str | None = None, error: type = ArchiveError) -> str:
+        with pytest.raises(error) as python:
+            archive.read(data, member)
+        with pytest.raises(error) as core:
+            _core.read_archive(data, member=member)
         assert str(python.value) == str(core.value)
         return str(python.value)
 
@@ -112,9 +117,9 @@ def assert_same_tensor(constant, tensor: dict) -> None:
 def read_both():
     """Reads bytes with both readers, asserts that they agree, returns the graph."""
 
-    def read(data: bytes) -> Graph:
-        graph = archive.read(data)
-        assert_same(graph, _core.read_archive(data))
+    def read(data: bytes, member: str | None = None) -> Graph:
+        graph = archive.read(data, member)
+        assert_same(graph, _core.read_archive(data, member=member))
         return graph
 
     return read

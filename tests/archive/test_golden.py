@@ -11,19 +11,31 @@ from gluonzip.errors import ArchiveError
 from gluonzip.graph.text import to_text
 
 TESTS = Path(__file__).parents[1]
-BUILT = runpy.run_path(str(TESTS / "golden" / "build.py"))["graphs"]()
+BUILD = runpy.run_path(str(TESTS / "golden" / "build.py"))
+BUILT, FAMILIES = BUILD["graphs"](), BUILD["families"]()
 HOSTILE = json.loads((TESTS / "hostile" / "expected.json").read_text())
 
 
 def test_every_golden_file_is_described():
-    assert {p.stem for p in (TESTS / "golden").glob("*.glz")} == set(BUILT)
+    assert {p.stem for p in (TESTS / "golden").glob("*.glz")} == {*BUILT, *FAMILIES}
 
 
 @pytest.mark.parametrize("name", BUILT)
 def test_golden(name, read_both):
     path = TESTS / "golden" / f"{name}.glz"
     assert path.stat().st_size < 20_000
-    graph, wanted = read_both(path.read_bytes()), BUILT[name]
+    assert_as_described(read_both(path.read_bytes()), BUILT[name])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_golden_family(name, read_both):
+    data = (TESTS / "golden" / f"{name}.glz").read_bytes()
+    assert archive.members(data) == tuple(FAMILIES[name])
+    for member, wanted in FAMILIES[name].items():
+        assert_as_described(read_both(data, member), wanted)
+
+
+def assert_as_described(graph, wanted):
     assert to_text(graph) == to_text(wanted)
     assert graph.meta == wanted.meta
     assert list(graph.constants) == list(wanted.constants)

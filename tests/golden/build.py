@@ -84,8 +84,22 @@ def graphs() -> dict[str, Graph]:
     return built
 
 
+def families() -> dict[str, dict[str, Graph]]:
+    """File name -> networks by member; they share a weight, under two names in the second."""
+    body, shared = codes((30, 40), 7, 3, bits=4), pattern((30, 30), 3, 1) / 8
+    head = Constant(shared.astype(np.float32))
+    first = network("one", body, head=head)
+    second = network("two", body, twin=head, head=head, more=floats((9, 7), 4))
+    second.meta = {"of": "the second"}
+    return {"family": {"a": first, "b": second}}
+
+
 if __name__ == "__main__":
     for name, graph in graphs().items():
         path = HERE / f"{name}.glz"
         if not path.exists():
             print(path, archive.write(path, graph))
+    for name, members in families().items():
+        path = HERE / f"{name}.glz"
+        if not path.exists():
+            print(path, archive.write_family(path, members))
