@@ -9,6 +9,7 @@ WeightQuantization(bits=8, granularity=PerChannel(axis=0))
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -146,4 +147,34 @@ class Block:
             raise ConfigError(f"block sides must be at least 1, got {self.inputs}x{self.outputs}")
 
 
-SparsityPattern = Unstructured | NM | Block
+@dataclass(frozen=True)
+class Filters:
+    """Whole outputs become zero: filters of a convolution, neurons of a dense layer."""
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Whole inputs become zero: what a layer reads of one channel (or of one neuron)."""
+
+
+SparsityPattern = Unstructured | NM | Block | Filters | Channels
+
+
+def sparsity_pattern(name: str | SparsityPattern | None) -> SparsityPattern:
+    """``unstructured``, ``4x1`` (blocks), ``2:4`` (N:M), ``filters`` or ``channels`` as a value.
+
+    Values pass through; None is unstructured. Raises ConfigError for another name.
+    """
+    if isinstance(name, (Unstructured, NM, Block, Filters, Channels)):
+        return name
+    known = {"unstructured": Unstructured(), "filters": Filters(), "channels": Channels()}
+    if name is None or name in known:
+        return known[name or "unstructured"]
+    if found := re.fullmatch(r"(\d+)x(\d+)", str(name)):
+        return Block(int(found[1]), int(found[2]))
+    if found := re.fullmatch(r"(\d+):(\d+)", str(name)):
+        return NM(int(found[1]), int(found[2]))
+    raise ConfigError(
+        f"pattern {name!r} is unknown; use unstructured, 4x1 (blocks), 2:4 (N:M), filters or "
+        "channels"
+    )

@@ -3,6 +3,7 @@
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
 from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
+from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
 from gluonzip.gluon.exporting import export
 from gluonzip.gluon.fisher import curvature
@@ -10,23 +11,33 @@ from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.legacy import import_symbol
-from gluonzip.gluon.pruning import Sparsity, prune, sparsity
+from gluonzip.gluon.penalties import BatchNormL1, GroupLasso, L1Penalty, PenalizedLoss
+from gluonzip.gluon.pruner import Pruner, iterative, linear, one_shot, polynomial
+from gluonzip.gluon.pruning import prune
 from gluonzip.gluon.quantization import calibrate, quantize, strip
 from gluonzip.gluon.rate import prune_by_rate, round_biases
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.record import LayerRecord
 from gluonzip.gluon.sharing import share, tie
+from gluonzip.gluon.sparsity import Sparsity, sparsity
 from gluonzip.gluon.structured import prune_channels
 from gluonzip.gluon.tracing import trace, trace_symbol
 
 __all__ = [
+    "BatchNormL1",
     "CompiledBlock",
     "DistillationLoss",
     "Distiller",
     "Feature",
     "GraphBlock",
+    "GroupLasso",
+    "L1Penalty",
     "Layer",
     "LayerRecord",
+    "Movement",
+    "PenalizedLoss",
+    "Pruner",
+    "PruningTarget",
     "Scheduled",
     "Sparsity",
     "Taps",
@@ -36,7 +47,12 @@ __all__ = [
     "curvature",
     "export",
     "import_symbol",
+    "iterative",
     "layers",
+    "linear",
+    "loss_gradients",
+    "one_shot",
+    "polynomial",
     "prune",
     "prune_by_rate",
     "prune_channels",

@@ -1,38 +1,98 @@
-"""Which weights to keep: masks from magnitudes. NumPy only.
+"""Which weights to keep: a weight cut into units by a pattern, and masks from units. NumPy only.
 
-A weight has its output channels on axis 0 and input channels on axis 1. Magnitude pruning:
-Han et al. 2015, https://arxiv.org/abs/1506.02626.
+A weight has its output channels on axis 0 and input channels on axis 1.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from gluonzip.spec import NM, Block, SparsityPattern
+from gluonzip.spec import NM, Block, Channels, Filters, SparsityPattern
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """A weight as units that stay or go together.
+
+    ``rows``: (units, values), zeros where a unit reaches over the edge. ``shape``: of an array of
+    one number a unit: (20, 2, 5, 5) for 4x1 blocks of a (20, 8, 5, 5) weight. ``sizes``: real
+    values of each row, (units,); None: all of them.
+    """
+
+    rows: np.ndarray
+    shape: tuple[int, ...]
+    sizes: np.ndarray | None = None
+
+
+def units(weight: np.ndarray, pattern: SparsityPattern) -> Units:
+    """The units of ``pattern`` (of N:M: single weights)."""
+    if isinstance(pattern, Block):
+        return _blocks(weight, pattern)
+    if isinstance(pattern, Filters):
+        return Units(weight.reshape(weight.shape[0], -1), (weight.shape[0],))
+    if isinstance(pattern, Channels):
+        rows = np.moveaxis(weight, 1, 0).reshape(weight.shape[1], -1)
+        return Units(rows, (weight.shape[1],))
+    return Units(weight.reshape(-1, 1), weight.shape)
+
+
+def _blocks(weight: np.ndarray, pattern: Block) -> Units:
+    sides, kernel = (pattern.outputs, pattern.inputs), weight.shape[2:]
+    over = [-n % side for n, side in zip(weight.shape, sides, strict=False)]
+    padded = np.pad(weight, [(0, over[0]), (0, over[1])] + [(0, 0)] * len(kernel))
+    counts = [n // side for n, side in zip(padded.shape, sides, strict=False)]
+    cut = padded.reshape(counts[0], sides[0], counts[1], sides[1], *kernel)
+    cut = np.moveaxis(cut, (1, 3), (-2, -1))
+    shape = cut.shape[:-2]
+    sizes = None
+    if any(over):
+        lengths = [
+            np.minimum(side, n - side * np.arange(count))
+            for n, side, count in zip(weight.shape, sides, counts, strict=False)
+        ]
+        each = np.multiply.outer(*lengths).reshape(*counts, *[1] * len(kernel))
+        sizes = np.broadcast_to(each, shape).ravel()
+    return Units(cut.reshape(-1, sides[0] * sides[1]), shape, sizes)
 
 
 def scores(weight: np.ndarray, pattern: SparsityPattern) -> np.ndarray:
-    """Mean |w| of each prunable unit: of each weight, or of each block.
-
-    A (20, 8, 5, 5) weight has (20, 8, 5, 5) scores, in blocks of 4 input channels (20, 2, 5, 5).
-    """
-    magnitude = np.abs(weight)
-    if not isinstance(pattern, Block):
-        return magnitude
-    starts = [np.arange(0, n, b) for n, b in zip(weight.shape, _sides(pattern), strict=False)]
-    total = np.add.reduceat(np.add.reduceat(magnitude, starts[0], axis=0), starts[1], axis=1)
-    lengths = [np.diff([*s, n]) for s, n in zip(starts, weight.shape, strict=False)]
-    count = np.multiply.outer(*lengths).reshape(total.shape[:2] + (1,) * (weight.ndim - 2))
-    return total / count.astype(magnitude.dtype)
+    """Mean |w| of each unit, in the shape of the units: magnitude pruning of one weight."""
+    cut = units(np.abs(weight), pattern)
+    size = cut.rows.shape[1] if cut.sizes is None else cut.sizes
+    return (cut.rows.sum(1) / np.asarray(size, weight.dtype)).reshape(cut.shape)
 
 
 def expand(keep: np.ndarray, shape: tuple[int, ...], pattern: SparsityPattern) -> np.ndarray:
     """Units to keep, as a float32 mask of the weight's shape."""
     if isinstance(pattern, Block):
-        for axis, side in enumerate(_sides(pattern)):
-            keep = np.repeat(keep, side, axis=axis)
+        keep = np.repeat(np.repeat(keep, pattern.outputs, axis=0), pattern.inputs, axis=1)
         keep = keep[: shape[0], : shape[1]]
+    elif isinstance(pattern, (Filters, Channels)):
+        axis = 0 if isinstance(pattern, Filters) else 1
+        keep = keep.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        keep = np.broadcast_to(keep, shape)
     return keep.astype(np.float32)
+
+
+def remainder(shape: tuple[int, ...], pattern: SparsityPattern) -> str:
+    """What happens where ``pattern`` does not divide a weight of ``shape``; "" if it does."""
+    if isinstance(pattern, NM):
+        left = shape[1] % pattern.m
+        if not left:
+            return ""
+        what = f"{shape[1]} input channels are not a multiple of {pattern.m}"
+        if shape[1] <= pattern.n:
+            return f"skipped: {what} and no more than {pattern.n}, so nothing goes"
+        return f"padded: {what}; the last group has {left} and keeps at most {pattern.n}"
+    if not isinstance(pattern, Block):
+        return ""
+    sides = (("output", shape[0], pattern.outputs), ("input", shape[1], pattern.inputs))
+    odd = [
+        f"{n} {name} channels are not a multiple of {side}" for name, n, side in sides if n % side
+    ]
+    return f"padded: {' and '.join(odd)}; the last blocks are smaller" if odd else ""
 
 
 def keep_at_least(score: np.ndarray, threshold: float) -> np.ndarray:
@@ -41,9 +101,12 @@ def keep_at_least(score: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def keep_largest(score: np.ndarray, sparsity: float) -> np.ndarray:
-    """All but the round(sparsity * n) units of lowest score; of equals, the later ones stay."""
-    count = round(sparsity * score.size)
-    if count == 0:
+    """All but the round(sparsity * n) units of lowest score, but one at least stays.
+
+    Of equal scores, the later ones stay.
+    """
+    count = min(round(sparsity * score.size), score.size - 1)
+    if count <= 0:
         return np.ones(score.shape, bool)
     flat = score.ravel()
     limit = np.partition(flat, count - 1)[count - 1]  # the largest score that goes
@@ -53,21 +116,15 @@ def keep_largest(score: np.ndarray, sparsity: float) -> np.ndarray:
     return ~gone.reshape(score.shape)
 
 
-def keep_n_of_m(weight: np.ndarray, pattern: NM) -> np.ndarray:
-    """The ``n`` largest of each ``m`` consecutive input channels, as a float32 mask.
+def keep_n_of_m(score: np.ndarray, pattern: NM) -> np.ndarray:
+    """The ``n`` highest scores of each ``m`` consecutive input channels.
 
     A last group of fewer than ``m`` channels also keeps ``n`` at most.
     """
-    inputs = weight.shape[1]
-    padding = -inputs % pattern.m
-    width = [(0, 0), (0, padding)] + [(0, 0)] * (weight.ndim - 2)
-    magnitude = np.pad(np.abs(weight), width, constant_values=-1)
-    groups = magnitude.reshape(weight.shape[0], -1, pattern.m, *weight.shape[2:])
+    inputs = score.shape[1]
+    width = [(0, 0), (0, -inputs % pattern.m)] + [(0, 0)] * (score.ndim - 2)
+    padded = np.pad(score, width, constant_values=-np.inf)
+    groups = padded.reshape(score.shape[0], -1, pattern.m, *score.shape[2:])
     order = np.argsort(-groups, axis=2, kind="stable")
     rank = np.argsort(order, axis=2, kind="stable")
-    keep = (rank < pattern.n).reshape(magnitude.shape)[:, :inputs]
-    return keep.astype(np.float32)
-
-
-def _sides(pattern: Block) -> tuple[int, int]:
-    return pattern.outputs, pattern.inputs
+    return (rank < pattern.n).reshape(padded.shape)[:, :inputs]

@@ -7,12 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from gluonzip.errors import DataError
 from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.criteria.gradients import loss_gradients, network_gradients
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.structure import Block
 from gluonzip.gluon.tracing import trace_net
-from gluonzip.passes.prune import Member, PruningRecord, find_groups, select, shrink
+from gluonzip.passes.prune import (
+    Criterion,
+    Member,
+    PruningRecord,
+    find_groups,
+    resolve,
+    select,
+    shrink,
+)
 
 Shape = tuple[int, ...]
 
@@ -28,14 +36,19 @@ def prune_channels(
     gradients: Mapping[str, Any] | None = None,
     minimum: int = 1,
     seed: int = 0,
+    data: Any = None,
+    loss: Any = None,
+    movement: Mapping[str, Any] | None = None,
 ) -> tuple[GraphBlock, PruningRecord]:
     """``net`` with its least important channels removed, as a new network, and what was removed.
 
     ``input_shape``: e.g. ``(1, 3, 224, 224)``, or a list of shapes for several inputs. ``scorer``:
-    ``l1``, ``l2``, ``bn_scale``, ``fpgm``, ``taylor``, ``random`` or a function of your own from a
-    :class:`~gluonzip.passes.prune.Member` to importances. ``gradients``: structural parameter
-    name -> gradient; without them the taylor scorer takes those that the last ``backward()`` left
-    in ``net``. Other arguments: :func:`gluonzip.passes.prune.select`.
+    a criterion (``gluonzip.passes.prune.SCORERS``: ``l1``, ``l2``, ``bn_scale``, ``fpgm``,
+    ``taylor``, ``snip``, ``movement``, ``random``, ...) or a function of your own from a
+    :class:`~gluonzip.passes.prune.Member` to importances. Gradients for ``taylor`` and ``snip``:
+    from ``data`` and ``loss`` (:func:`gluonzip.gluon.loss_gradients`), or ``gradients`` (structural
+    parameter name -> array), or else the last ``backward()``. ``movement``: a
+    :class:`gluonzip.gluon.Movement`. Other arguments: :func:`gluonzip.passes.prune.select`.
 
     ``net`` itself is left as it is. The new one has the same layer and parameter names, the
     ``grad_req``, ``lr_mult`` and ``wd_mult`` of its parameters, its device, and is ready to be
@@ -53,10 +66,7 @@ def prune_channels(
         shapes={i.name: tuple(shape) for i, shape in zip(graph.inputs, shapes, strict=True)},
         foreign={name: traced.shapes.get(entry) for name, entry in traced.entries.items()},
     )
-    if gradients is None and scorer == "taylor":
-        gradients = _gradients(net)
-    if gradients is not None:
-        gradients = {name: _array(value) for name, value in gradients.items()}
+    gradients = _gradients(net, scorer, gradients, data, loss)
     selection = select(
         groups,
         ratio=ratio,
@@ -65,8 +75,9 @@ def prune_channels(
         round_to=round_to,
         minimum=minimum,
         skip=skip,
-        gradients=gradients,
+        gradients={name: _array(value) for name, value in gradients.items()},
         seed=seed,
+        movement=None if movement is None else dict(movement),
     )
     small, record = shrink(selection)
     block = GraphBlock(small, ctx=_context(net))
@@ -82,18 +93,20 @@ def _array(value: Any) -> np.ndarray:
     return value.asnumpy() if isinstance(value, mx.nd.NDArray) else np.asarray(value)
 
 
-def _gradients(net: Block) -> dict[str, np.ndarray]:
-    """The gradients that the last backward pass left in the network."""
-    found = {}
-    for name, parameter in net._collect_params_with_prefix().items():
-        if parameter.grad_req != "null" and parameter._grad is not None:
-            found[name] = sum(grad.asnumpy() for grad in parameter.list_grad())
-    if not any(np.any(grad) for grad in found.values()):
-        raise DataError(
-            "the taylor scorer needs gradients, and the network's are all zero: call backward() "
-            "on a loss first, or pass gradients={parameter name: array}"
-        )
-    return found
+def _gradients(
+    net: Block, scorer: Any, given: Mapping[str, Any] | None, data: Any, loss: Any
+) -> Mapping[str, Any]:
+    """Those that were given, or of the loss over the data, or of the last backward pass."""
+    criterion = resolve(scorer)
+    registered = isinstance(criterion, Criterion)
+    if given is not None:
+        return given
+    if data is not None and (not registered or criterion.needs == "gradient"):
+        first = registered and criterion.first_batch
+        return loss_gradients(net, data, loss, first_batch=first)
+    if registered and criterion.needs == "gradient":
+        return network_gradients(net, net.collect_params().values())
+    return {}
 
 
 def _context(net: Block) -> list[Any]:

@@ -360,7 +360,7 @@ def test_a_half_precision_weight_of_zeros_stays_finite():
 
 def test_a_weight_of_zeros_quantizes_to_zeros():
     net, x = build("Dense")
-    prune(net, sparsity=1.0)
+    prune(net, threshold=100)
     quantize(net, activations=None)
     np.testing.assert_array_equal(net(x).asnumpy(), 0 * net(x).asnumpy())
 

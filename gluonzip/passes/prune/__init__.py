@@ -6,7 +6,8 @@ channel through the graph (see :mod:`gluonzip.passes.prune.rules`).
 """
 
 from gluonzip.passes.prune.groups import ChannelGroups, Group, find_groups
-from gluonzip.passes.prune.score import SCORERS, Member, score
+from gluonzip.passes.prune.score import score
+from gluonzip.passes.prune.scorers import SCORERS, Criterion, Member, resolve, scorer
 from gluonzip.passes.prune.select import Selection, select
 from gluonzip.passes.prune.shrink import shrink
 from gluonzip.passes.prune.summary import LayerSize, PruningRecord
@@ -14,13 +15,16 @@ from gluonzip.passes.prune.summary import LayerSize, PruningRecord
 __all__ = [
     "SCORERS",
     "ChannelGroups",
+    "Criterion",
     "Group",
     "LayerSize",
     "Member",
     "PruningRecord",
     "Selection",
     "find_groups",
+    "resolve",
     "score",
+    "scorer",
     "select",
     "shrink",
 ]

@@ -1,121 +1,31 @@
-"""Importance of channels, from weights (and gradients). A scorer is one function.
+"""Importance of the channels that structured pruning may remove.
 
-References: L1 norm: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017. Batch-norm
-scale: Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017.
-Geometric median: He et al., "Filter Pruning via Geometric Median", CVPR 2019. Taylor: Molchanov et
-al., "Importance Estimation for Neural Network Pruning", CVPR 2019.
+The criteria themselves: :mod:`gluonzip.passes.prune.scorers`.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from gluonzip.errors import ConfigError, DataError
+from gluonzip.errors import DataError
 from gluonzip.graph.ir import Graph, Node
+from gluonzip.passes.prune.channels import Ids
 from gluonzip.passes.prune.groups import ChannelGroups
+from gluonzip.passes.prune.scorers import Member, Scorer, resolve
 
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """A parameter with one row for each channel, as a scorer sees it.
-
-    ``layer``: the node's name. ``kind``: ``"weight"`` (one filter a row) or ``"norm"`` (one batch
-    norm scale a row). ``name``: the parameter's. ``weight``: float32 (channels, values), and
-    ``gradient`` the same, or None. ``rng``: a generator seeded by the seed and the name alone.
-    """
-
-    layer: str
-    kind: str
-    name: str
-    weight: np.ndarray
-    gradient: np.ndarray | None
-    rng: np.random.Generator
-
-
-Scorer = Callable[[Member], "np.ndarray | None"]
-"""From a member to the importance (float, (channels,)) of its channels; None: no opinion."""
-
-SCORERS: dict[str, Scorer] = {}
-
-
-def scorer(name: str) -> Callable[[Scorer], Scorer]:
-    """Register a scorer under ``name``."""
-
-    def register(function: Scorer) -> Scorer:
-        SCORERS[name] = function
-        return function
-
-    return register
-
-
-@scorer("l1")
-def l1(member: Member) -> np.ndarray | None:
-    """Sum of |w| of the filter."""
-    return np.abs(member.weight).sum(1) if member.kind == "weight" else None
-
-
-@scorer("l2")
-def l2(member: Member) -> np.ndarray | None:
-    """Euclidean norm of the filter."""
-    return np.sqrt(np.square(member.weight).sum(1)) if member.kind == "weight" else None
-
-
-@scorer("bn_scale")
-def bn_scale(member: Member) -> np.ndarray | None:
-    """|gamma| of the batch norms behind the channel; layers without any have no score."""
-    return np.abs(member.weight[:, 0]) if member.kind == "norm" else None
-
-
-@scorer("fpgm")
-def fpgm(member: Member) -> np.ndarray | None:
-    """Sum of the distances to the layer's other filters: small near their geometric median."""
-    if member.kind != "weight":
-        return None
-    w = member.weight.astype(np.float64)
-    squares = np.square(w).sum(1)
-    distances = squares[:, None] + squares[None] - 2 * (w @ w.T)
-    np.fill_diagonal(distances, 0)
-    return np.sqrt(np.maximum(distances, 0)).sum(1)
-
-
-@scorer("taylor")
-def taylor(member: Member) -> np.ndarray | None:
-    """|sum of gradient * w| of the filter: the loss's first-order change if the filter goes."""
-    if member.kind != "weight":
-        return None
-    if member.gradient is None:
-        raise DataError(
-            f"the taylor scorer needs the gradient of {member.name!r} (layer {member.layer!r}); "
-            "pass gradients={parameter name: array}"
-        )
-    return np.abs((member.weight * member.gradient).sum(1))
-
-
-@scorer("random")
-def random(member: Member) -> np.ndarray | None:
-    """Uniform numbers: the baseline that a criterion must beat."""
-    return member.rng.random(len(member.weight)) if member.kind == "weight" else None
-
-
-def resolve(scorer: str | Scorer) -> Scorer:
-    """A registered scorer by name; functions pass through. ConfigError for an unknown name."""
-    if callable(scorer):
-        return scorer
-    if scorer not in SCORERS:
-        known = ", ".join(sorted(SCORERS))
-        raise ConfigError(f"scorer {scorer!r} is unknown; use a function or one of {known}")
-    return SCORERS[scorer]
+Values = Mapping[str, np.ndarray]
+"""Parameter -> an array of its shape."""
 
 
 def score(
     found: ChannelGroups,
     scorer: str | Scorer = "l1",
-    gradients: Mapping[str, np.ndarray] | None = None,
+    gradients: Values | None = None,
     seed: int = 0,
+    movement: Values | None = None,
 ) -> dict[int, float]:
     """Importance of each class of channels: the mean over its channels in all members.
 
@@ -126,7 +36,7 @@ def score(
     function = resolve(scorer)
     totals: dict[int, float] = {}
     counts: dict[int, int] = {}
-    for member, classes in members(found, gradients or {}, seed):
+    for member, classes in members(found, gradients or {}, seed, movement or {}):
         values = function(member)
         if values is None:
             continue
@@ -149,7 +59,9 @@ def _normalized(member: Member, values: np.ndarray) -> np.ndarray:
     return values / mean if mean > 0 else values
 
 
-def members(found: ChannelGroups, gradients: Mapping[str, np.ndarray], seed: int = 0):
+def members(
+    found: ChannelGroups, gradients: Values, seed: int = 0, movement: Values | None = None
+) -> Iterator[tuple[Member, Ids]]:
     """Yield (member, class of each of its channels) for every weight and batch norm scale."""
     graph = found.graph
     producers = graph.producers()
@@ -168,18 +80,20 @@ def members(found: ChannelGroups, gradients: Mapping[str, np.ndarray], seed: int
         rows = _rows(node, axis, graph.constants[name].dense())
         if len(rows) != len(classes):
             continue
-        gradient = gradients.get(name)
+        gradient, moved = (
+            _same_shape(graph, node, axis, f"{what} of {name!r}", name, given)
+            for what, given in (("gradient", gradients), ("movement", movement or {}))
+        )
+        rng = generator(seed, name)
         yield (
-            Member(
-                node.name,
-                kind,
-                name,
-                _finite(node, name, rows),
-                None if gradient is None else _same_shape(graph, node, axis, name, gradient),
-                np.random.default_rng([seed, zlib.crc32(name.encode())]),
-            ),
+            Member(node.name, kind, name, _finite(node, name, rows), gradient, rng, moved),
             classes,
         )
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Random numbers that depend on the seed and a parameter's name alone."""
+    return np.random.default_rng([seed, zlib.crc32(name.encode())])
 
 
 def channel_axis(node: Node) -> int:
@@ -211,11 +125,15 @@ def _finite(node: Node, name: str, rows: np.ndarray) -> np.ndarray:
     return rows
 
 
-def _same_shape(graph: Graph, node: Node, axis: int, name: str, gradient: np.ndarray) -> np.ndarray:
-    shape = graph.constants[name].data.shape
-    gradient = np.asarray(gradient)
-    if gradient.shape != shape:
-        raise DataError(
-            f"the gradient of {name!r} has shape {gradient.shape}; the parameter has {shape}"
-        )
-    return _finite(node, f"gradient of {name}", _rows(node, axis, gradient))
+def _same_shape(
+    graph: Graph, node: Node, axis: int, what: str, name: str, given: Values
+) -> np.ndarray | None:
+    if name not in given:
+        return None
+    shape, values = graph.constants[name].data.shape, np.asarray(given[name])
+    if values.shape != shape:
+        raise DataError(f"the {what} has shape {values.shape}; the parameter has {shape}")
+    rows = _rows(node, axis, values)
+    if not np.isfinite(rows).all():
+        raise DataError(f"the {what} (layer {node.name!r}) holds values that are not finite")
+    return rows

@@ -12,7 +12,8 @@ import numpy as np
 from gluonzip.errors import ConfigError, PatternError
 from gluonzip.graph.ir import Graph
 from gluonzip.passes.prune.groups import ChannelGroups, Group, find_groups
-from gluonzip.passes.prune.score import Scorer, score
+from gluonzip.passes.prune.score import score
+from gluonzip.passes.prune.scorers import Scorer
 
 SCOPES = ("local", "global")
 
@@ -40,6 +41,7 @@ def select(
     gradients: Mapping[str, np.ndarray] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     seed: int = 0,
+    movement: Mapping[str, np.ndarray] | None = None,
 ) -> Selection:
     """Choose the least important channels.
 
@@ -49,7 +51,8 @@ def select(
     ``minimum``; layers no wider than that stay whole. Where the graph cuts a layer's channels into
     parts, that is true of each part. ``skip``: patterns of layer names that stay
     whole, with everything that would go with them. ``gradients``: parameter name -> gradient,
-    for the taylor scorer. ``shapes``: of the graph's inputs, as in ``infer_types``.
+    for the taylor scorer; ``movement`` likewise. ``shapes``: of the graph's inputs, as in
+    ``infer_types``.
 
     Raises ConfigError for arguments out of range, PatternError for a pattern that matches no
     layer, DataError for weights or scores that are not finite.
@@ -57,7 +60,7 @@ def select(
     _check(ratio, scope, round_to, minimum)
     found = graph if isinstance(graph, ChannelGroups) else find_groups(graph, shapes)
     skipped = _matched(skip, list(found.layers))
-    scores = score(found, scorer, gradients, seed)
+    scores = score(found, scorer, gradients, seed, movement)
     untouched = dict(found.unprunable)
     candidates = []
     for group in found.groups:
