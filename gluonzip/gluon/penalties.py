@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from gluonzip.errors import ConfigError, DataError, PatternError
+from gluonzip.errors import ConfigError, DataError, PatternError, UnsupportedError
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.layers import Layer, Selection, select
 from gluonzip.gluon.structure import Block, walk
@@ -37,7 +37,8 @@ class Penalty:
         """The term as an NDArray (1,) on ``context`` (default: the first device of each parameter).
 
         Differentiable inside ``autograd.record()``. Raises PatternError for ``layers`` that match
-        nothing, ConfigError when there is nothing to penalize, DataError without values.
+        nothing, ConfigError when there is nothing to penalize, DataError without values,
+        UnsupportedError for transposed convolutions that MXNet cannot train with a penalty.
         """
         terms = list(self._terms(net, context))
         if not terms:
@@ -134,18 +135,32 @@ def _used(layer: Layer, attribute: str, context: Any) -> Any:
     if layer.weights[attribute]._data is None:
         layer.data(attribute)  # says what is missing
     weight = layer.weights[attribute].data(context)
+    _check_transposed(layer, weight)
     if isinstance(layer.block, Compressed) and attribute in layer.block._masks:
         mask = layer.block._reg_params[layer.block._masks[attribute]]
         weight = weight * mask.data(context)
     return weight
 
 
+def _check_transposed(layer: Layer, weight: Any) -> None:
+    """oneDNN cannot add to the gradient of a transposed convolution's float32 weight."""
+    if not (layer.transposed and mx.autograd.is_recording() and weight.dtype == np.float32):
+        return
+    if not isinstance(layer.block, Compressed) or not layer.block._needs_double():
+        raise UnsupportedError(
+            f"MXNet cannot add a penalty's gradient to that of transposed convolution "
+            f"{layer.name!r}; give the layer an open mask first (prune(net, sparsity=0.0, "
+            f"layers={layer.name!r})), which takes another path, or leave it out (layers=)"
+        )
+
+
 def _filters(layer: Layer, weight: Any) -> Any:
     """(filters, values of one)."""
     if layer.transposed:
         groups = layer.block._kwargs.get("num_group", 1)
-        split = weight.reshape((groups, -1, weight.shape[1], -1))
-        return split.swapaxes(1, 2).reshape((groups * weight.shape[1], -1))
+        inputs, outputs = weight.shape[:2]
+        split = weight.reshape((groups, inputs // groups, outputs, -1))
+        return split.swapaxes(1, 2).reshape((groups * outputs, -1))
     if isinstance(layer.block, mx.gluon.nn.Embedding):
         weight = weight.swapaxes(0, 1)
     return weight.reshape((weight.shape[0], -1))
