@@ -1,8 +1,8 @@
 """The training runs that bench_distill.py measures; a program, too, for processes of their own.
 
-
+python scripts/distill_runs.py few SEED | together SEED  [--quick]
 python scripts/distill_runs.py resume FOLDER OUTPUT [KILL_AT_STEP]
-python scripts/distill_runs.py worker FOLDER
+python scripts/distill_runs.py worker FOLDER EPOCHS | alone FOLDER EPOCHS
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,13 @@ UNKNOWN = -1
 class Size:
     """How long the runs are."""
 
-    seeds: int = 5
     updates: int = 1260
-    teacher_epochs: int = 100
+    teacher_epochs: int = 60
     dense_epochs: int = 12
     together_epochs: int = 10
-    resnet_seeds: int = 2
 
 
-QUICK = Size(2, 315, 40, 3, 3, 1)
+QUICK = Size(315, 30, 3, 3)
 
 
 # ---------------------------------------------------------------- networks and data
@@ -84,20 +83,25 @@ def batches(digits: Digits, labels: np.ndarray, count: int, seed: int, **options
 def few_labels(digits: Digits, seed: int, size: Size, labelled: int = 500) -> dict[str, float]:
     """Test accuracies, percent: the student alone, its teacher, the student distilled.
 
-    Both students start from the same weights and make as many updates, with the same settings and
-    distortions; the labels of all digits but the first 500 are hidden from everybody. The teacher
-    (LeNet-5) learns from the 500 alone; the distilled student also sees the others, unlabelled.
+    The labels of all training digits but the first 500 are hidden from everybody. The teacher
+    (LeNet-5) learns from the 500, distorted. Both students start from the same weights and make as
+    many updates with the same settings, without distortions: one on the 500, the other on all
+    4,000, with the teacher's answers (from a cache) and the 500 labels.
     """
-    known = np.where(np.arange(len(digits.train_labels)) < labelled, digits.train_labels, UNKNOWN)
-    own = batches(digits, known, labelled, seed)
-    everything = batches(digits, known, len(known), seed)
+    count = len(digits.train_labels)
+    known = np.where(np.arange(count) < labelled, digits.train_labels, UNKNOWN)
     teacher = start(get_model("lenet"), seed)
-    fit(teacher, own, Training(size.teacher_epochs, 1e-3))
+    fit(teacher, batches(digits, known, labelled, seed), Training(size.teacher_epochs, 1e-3))
     alone, distilled = small_student(seed), small_student(seed)
+    own = batches(digits, known, labelled, seed, augment=None)
     fit(alone, own, Training(max(1, size.updates // len(own)), 3e-3))
-    distiller = Distiller(distilled, teacher, loss=DistillationLoss(temperature=4, alpha=0.7))
+    everything = batches(digits, known, count, seed, augment=None, rows=True)
     epochs = max(1, size.updates // len(everything))
-    fit(distilled, everything, Training(epochs, 3e-3), distiller=distiller)
+    distiller = Distiller(distilled, teacher, loss=DistillationLoss(temperature=4, alpha=0.7))
+    with tempfile.TemporaryDirectory() as folder:
+        lessons = distiller.remember(folder, digits.train_images)
+        options = {"distiller": distiller, "lessons": lessons}
+        fit(distilled, everything, Training(epochs, 3e-3), **options)
     nets = {"alone": alone, "teacher": teacher, "distilled": distilled}
     return {name: 100 * accuracy(net, digits.test()) for name, net in nets.items()}
 
@@ -183,7 +187,7 @@ def resume_run(folder: Path, output: Path, kill_at: int | None) -> None:
     np.savez(output, **parameter_values(net), accuracy=accuracy(net, digits.test()))
 
 
-def worker_run(folder: Path | None, cluster: Cluster | None, epochs: int) -> dict[str, np.ndarray]:
+def worker_run(folder: Path, cluster: Cluster | None, epochs: int) -> None:
     """The small student pruned and quantized, alone or as one of a cluster's workers."""
     digits = load_digits()
     rank, workers = (0, 1) if cluster is None else cluster.shard
@@ -207,14 +211,13 @@ def worker_run(folder: Path | None, cluster: Cluster | None, epochs: int) -> dic
         Scheduled(Steps(((3 * steps // 4, 1.0),)), quantized),
     ]
     fit(net, data, Training(epochs, 3e-3), handlers=handlers, cluster=cluster)
-    values = {**parameter_values(net), "accuracy": np.float64(accuracy(net, digits.test()))}
-    if folder is not None:
-        np.savez(folder / f"worker-{rank}.npz", **values)
-    return values
+    name = "alone" if cluster is None else f"worker-{rank}"
+    right = accuracy(net, digits.test())
+    np.savez(folder / f"{name}.npz", **parameter_values(net), accuracy=right)
 
 
 def teachers(digits: Digits) -> dict[str, Any]:
-    """The same trained-size teacher in MXNet and in the engine, and a batch for them."""
+    """ResNet-20 as a teacher in MXNet and in the engine, each with a batch of digits."""
     net = start(get_model("resnet20_small"), 0)
     sample, student = digits.train_images[:64], small_student(0)
     x = mx.nd.array(sample)
@@ -226,11 +229,21 @@ def teachers(digits: Digits) -> dict[str, Any]:
     return {name: (distiller, x) for name, distiller in made.items()}
 
 
-if __name__ == "__main__":
-    kind, place = sys.argv[1], Path(sys.argv[2])
-    if kind == "resume":
-        resume_run(place, Path(sys.argv[3]), int(sys.argv[4]) if len(sys.argv) > 4 else None)
+def main(kind: str, *arguments: str) -> None:
+    size = QUICK if "--quick" in arguments else Size()
+    if kind in ("few", "together"):
+        run = few_labels if kind == "few" else together
+        seed = int(arguments[0])
+        print(json.dumps({"seed": seed, **run(load_digits(), seed, size)}))
+    elif kind == "resume":
+        folder, output, *kill = arguments
+        resume_run(Path(folder), Path(output), int(kill[0]) if kill else None)
     else:
-        me = Cluster()
-        worker_run(place, me, json.loads(sys.argv[3]))
-        me.barrier()
+        cluster = Cluster() if kind == "worker" else None
+        worker_run(Path(arguments[0]), cluster, int(arguments[1]))
+        if cluster is not None:
+            cluster.barrier()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -20,8 +20,18 @@ from gluonzip.cli.verb import verb
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe; repeatable."
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads to use; default all cores.")
+@click.option(
+    "--resumable",
+    is_flag=True,
+    help="Keep checkpoints in the folder; the same command goes on where a killed one stopped.",
+)
 def compress(
-    recipe: str, output: Path | None, quick: bool, overrides: tuple[str, ...], threads: int | None
+    recipe: str,
+    output: Path | None,
+    quick: bool,
+    overrides: tuple[str, ...],
+    threads: int | None,
+    resumable: bool,
 ) -> None:
     """Train, compress, pack and measure what RECIPE says.
 
@@ -48,7 +58,8 @@ def compress(
     if quick:
         chosen = shorten(chosen)
     folder = output or Path("runs") / (f"{chosen.name}-quick" if quick else chosen.name)
-    result = run(chosen, folder, threads=threads, progress=Bars())
+    checkpoints = folder / "checkpoints" if resumable else None
+    result = run(chosen, folder, threads=threads, progress=Bars(), checkpoints=checkpoints)
     console = terminal()
     for table in (summary, stages, layers):
         show(console, table(result.report))

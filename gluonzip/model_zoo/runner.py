@@ -21,10 +21,12 @@ def run(
     *,
     threads: int | None = None,
     progress: Progress | None = None,
+    checkpoints: str | Path | None = None,
 ) -> Result:
     """Build the recipe's network, load its digits, compress, and write everything to ``output``.
 
-    Writes ``<name>.glz``, ``recipe.yaml`` and the report's files. Raises ConfigError (recipe, or a
+    Writes ``<name>.glz``, ``recipe.yaml`` and the report's files. ``checkpoints``: as for
+    :func:`gluonzip.compress`. Raises ConfigError (recipe, or a
     folder that cannot be written to; before anything is trained) and what
     :func:`gluonzip.compress` and :func:`load_digits` raise.
     """
@@ -39,6 +41,7 @@ def run(
         validation_data=digits.test(),
         threads=threads,
         progress=progress,
+        checkpoints=checkpoints,
     )
     result.save(folder / f"{recipe.name}.glz")
     result.report.save(folder)

@@ -34,6 +34,21 @@ def test_a_recipe_from_start_to_finish(cli, tmp_path):
     assert Engine.load(folder / "lenet.glz").inputs[0][1] == (0, 1, 28, 28)
 
 
+def test_a_resumable_run_is_not_trained_twice(cli, tmp_path):
+    arguments = ["compress", "lenet", "-o", tmp_path, *TINY, "--threads", 1, "--resumable"]
+    archives = []
+    for _ in range(2):
+        done = cli(*arguments)
+        assert done.exit_code == 0, done.output
+        archives.append((tmp_path / "lenet.glz").read_bytes())
+    assert archives[0] == archives[1]
+    folders = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert folders == ["0-train", "1-prune", "2-quantize"]
+    again = cli(*arguments, "--set=stages.0.training.learning_rate=0.5")
+    assert again.exit_code == 1
+    assert "learning_rate = 0.002, this one has 0.5" in again.stderr
+
+
 @pytest.fixture
 def no_training(monkeypatch):
     """Fails the test as soon as anything is trained."""
