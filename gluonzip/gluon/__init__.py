@@ -19,6 +19,8 @@ from gluonzip.gluon.rate import prune_by_rate, round_biases
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.record import LayerRecord
 from gluonzip.gluon.sharing import share, tie
+from gluonzip.gluon.sparse import csr_ndarray, sparse_dot
+from gluonzip.gluon.sparse_dense import SparseDense
 from gluonzip.gluon.sparsity import Sparsity, sparsity
 from gluonzip.gluon.structured import prune_channels
 from gluonzip.gluon.tracing import trace, trace_symbol
@@ -39,11 +41,13 @@ __all__ = [
     "Pruner",
     "PruningTarget",
     "Scheduled",
+    "SparseDense",
     "Sparsity",
     "Taps",
     "calibrate",
     "calibrate_graph",
     "clone",
+    "csr_ndarray",
     "curvature",
     "export",
     "import_symbol",
@@ -60,6 +64,7 @@ __all__ = [
     "round_biases",
     "select",
     "share",
+    "sparse_dot",
     "sparsity",
     "strip",
     "tie",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from typing import Any
 
@@ -150,6 +151,27 @@ class SparseMatrix:
         begin = np.zeros(self.shape[0] + 1, np.int64)
         np.cumsum(np.bincount(rows, minlength=self.shape[0]), out=begin[1:])
         return SparseMatrix(begin, columns, values, self.shape, scale=self.scale)
+
+    def with_values(self, values: Any) -> SparseMatrix:
+        """The same places with other values of the same shape and dtype, which are copied.
+
+        They are not searched for NaN and infinities, so that a training step shows them as any
+        other operator would.
+
+        Raises:
+            ShapeError: another shape or dtype.
+        """
+        values = checks.checked_values(values, self.block)
+        if values.shape != self.values.shape or values.dtype != self.dtype:
+            raise ShapeError(
+                f"with_values: values are {values.dtype} {values.shape}, must be {self.dtype} "
+                f"{self.values.shape}"
+            )
+        made = copy.copy(self)
+        made.values = values
+        made.values.flags.writeable = False
+        made._packed = {}
+        return made
 
     def dequantize(self) -> SparseMatrix:
         """float32 values, code * scale, at the same places.
