@@ -4,11 +4,14 @@ MXNet is imported when a Gluon network is given, and not for graphs and archives
 """
 
 from gluonzip.auto.diagnose import diagnose
+from gluonzip.auto.post_training import AutoResult, Choices, Step, quantize_automatically
 from gluonzip.auto.sensitivity import sensitivity
 from gluonzip.report.diagnosis import Diagnosis, InputRange, LayerError, Quality, WeightError
 from gluonzip.report.sensitivity import LayerSensitivity, Point, Sensitivity
 
 __all__ = [
+    "AutoResult",
+    "Choices",
     "Diagnosis",
     "InputRange",
     "LayerError",
@@ -16,7 +19,9 @@ __all__ = [
     "Point",
     "Quality",
     "Sensitivity",
+    "Step",
     "WeightError",
     "diagnose",
+    "quantize_automatically",
     "sensitivity",
 ]

@@ -31,6 +31,10 @@ ROWS = 16
 PER_CHANNEL = WeightQuantization(granularity=PerChannel())
 
 
+STEPS = ("observers", "single_observers", "equalize", "round", "bias", "floats")
+"""Names of what :func:`quantize_automatically` may try, in its order."""
+
+
 @dataclass(frozen=True)
 class Choices:
     """Which steps are on. ``observers``: by tensor, where it is not ``observer``; ``floats``:
@@ -83,6 +87,7 @@ def quantize_automatically(
     *,
     weights: WeightQuantization = PER_CHANNEL,
     skip: Collection[str] = (),
+    steps: Collection[str] = STEPS,
     float_share: float = 0.0,
     held_out: float = 0.25,
     threads: int | None = None,
@@ -97,18 +102,21 @@ def quantize_automatically(
     it raises the signal-to-quantization-noise ratio there.
 
     ``data``: as for :func:`gluonzip.diagnose`. ``weights``: bits and granularity. ``skip``: layers
-    that stay float32 in any case. Raises ConfigError, DataError (one row), PatternError.
+    that stay float32 in any case. ``steps``: some of :data:`STEPS`. Raises ConfigError, DataError (one row), PatternError.
     """
     if not 0 < held_out < 1:
         raise ConfigError(f"held_out = {held_out!r} must be between 0 and 1")
     if not 0 <= float_share <= 1:
         raise ConfigError(f"float_share = {float_share!r} must be from 0 to 1")
+    unknown = [name for name in steps if name not in STEPS]
+    if unknown:
+        raise ConfigError(f"step {unknown[0]!r} is unknown; use some of {', '.join(STEPS)}")
     dense = simplify(graph)
     check_names(dense, skip)
     fit, judge = _split(data, held_out)
     fit = [part for inputs in fit for part in parts(inputs, ROWS)]
     search = _Search(dense, fit, judge, Choices(weights, floats=frozenset(skip)), threads)
-    search.run(float_share)
+    search.run(steps, float_share)
     return AutoResult(search.graph, search.choices, tuple(search.steps))
 
 
@@ -145,17 +153,18 @@ class _Search:
         self.best = self._error(self.graph)
         self.steps.append(Step(f"{choices.weights.bits}-bit weights, minmax", self.best, True))
 
-    def run(self, float_share: float) -> None:
-        for name in [name for name in OBSERVERS if name != "minmax"]:
-            self._try(f"observer {name}", observer=name)
-        self._single_observers()
-        if not self._try("equalization", equalize=True):
-            self._try("equalization, ReLU6 as ReLU", equalize=True, relax_clips=True)
-        elif not self.choices.relax_clips:
-            self._try("equalization, ReLU6 as ReLU", relax_clips=True)
-        self._try("adaptive rounding", adaptive_rounding=True)
-        self._try("bias correction", bias_correction=True)
-        self._leave_floats(float_share)
+    def run(self, steps: Collection[str], float_share: float) -> None:
+        todo = {
+            "observers": self._observers,
+            "single_observers": self._single_observers,
+            "equalize": self._equalize,
+            "round": lambda: self._try("adaptive rounding", adaptive_rounding=True),
+            "bias": lambda: self._try("bias correction", bias_correction=True),
+            "floats": lambda: self._leave_floats(float_share),
+        }
+        for name in STEPS:
+            if name in steps:
+                todo[name]()
 
     # ------------------------------------------------------------ steps
     def _try(self, name: str, **changes: Any) -> bool:
@@ -167,6 +176,16 @@ class _Search:
         if kept:
             self.choices, self.graph, self.best = choices, graph, found
         return kept
+
+    def _observers(self) -> None:
+        for name in OBSERVERS:
+            if name != self.choices.observer:
+                self._try(f"observer {name}", observer=name)
+
+    def _equalize(self) -> None:
+        self._try("equalization", equalize=True)
+        if any(node.op == "clip" or node.attrs.get("act") == "clip" for node in self.dense.nodes):
+            self._try("equalization, ReLU6 as ReLU", equalize=True, relax_clips=True)
 
     def _single_observers(self) -> None:
         """One activation's observer after the other, those of the largest networks left out."""

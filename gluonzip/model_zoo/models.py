@@ -14,6 +14,7 @@ OWN = {
     "alexnet_small": ("gluonzip.model_zoo.alexnet.network", "alexnet_small"),
     "resnet8_small": ("gluonzip.model_zoo.resnet.network", "resnet8_small"),
     "resnet20_small": ("gluonzip.model_zoo.resnet.network", "resnet20_small"),
+    "mobilenetv2_small": ("gluonzip.model_zoo.mobilenet.network", "mobilenetv2_small"),
 }
 """Name to module and factory of the networks defined here; they take (N, 1, 28, 28)."""
 
