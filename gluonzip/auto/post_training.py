@@ -102,7 +102,8 @@ def quantize_automatically(
     it raises the signal-to-quantization-noise ratio there.
 
     ``data``: as for :func:`gluonzip.diagnose`. ``weights``: bits and granularity. ``skip``: layers
-    that stay float32 in any case. ``steps``: some of :data:`STEPS`. Raises ConfigError, DataError (one row), PatternError.
+    that stay float32 in any case. ``steps``: some of :data:`STEPS`. Raises ConfigError, DataError
+    (one row), PatternError.
     """
     if not 0 < held_out < 1:
         raise ConfigError(f"held_out = {held_out!r} must be between 0 and 1")
@@ -245,7 +246,7 @@ class _Search:
         for wanted, found in zip(self.wanted, self._outputs(graph), strict=True):
             for one, other in zip(wanted, found, strict=True):
                 comparison.add(one, other)
-        return comparison.quality().decibels
+        return comparison.quality().sqnr
 
     def _outputs(self, graph: Graph) -> list[list[np.ndarray]]:
         source = GraphSource(graph, "the network", self.threads)
