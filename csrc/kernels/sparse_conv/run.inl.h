@@ -9,8 +9,9 @@
 
 #include "job.inl.h"
 //
-#include "finish_pixels.inl.h"
 #include "finish_planes.inl.h"
+//
+#include "finish_pixels.inl.h"
 #include "multiply.inl.h"
 #include "stage_pixels.inl.h"
 #include "stage_planes.inl.h"
