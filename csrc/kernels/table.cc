@@ -58,11 +58,14 @@ KernelTable make_row(Isa isa) {
       row.spmm_f32 = avx2::spmm_f32;
       row.spmm_s8 = avx2::spmm_s8;
       row.sddmm = avx2::sddmm;
+      row.sparse_s8 = avx2::sparse_s8;
+      row.sparse_f32 = avx2::sparse_f32;
       break;
     case Isa::kAvxVnni:
       row.conv_s8 = avxvnni::conv_s8;
       row.depthwise_s8 = avxvnni::depthwise_s8;
       row.spmm_s8 = avxvnni::spmm_s8;
+      row.sparse_s8 = avxvnni::sparse_s8;
       break;
     case Isa::kAvx512Bw:
       row.conv_s8 = avx512bw::conv_s8;

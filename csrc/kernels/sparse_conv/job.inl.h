@@ -34,11 +34,19 @@ Workspace make_workspace(const ConvGeometry& g) {
   return w;
 }
 
-// Consecutive output pixels of one row of an image, in the lanes [first, first + count) of one
-// vector, and where the first one's first tap is: an image's first pixel, its row and column.
+// Lanes [begin, end) of a vector.
+struct Span {
+  uint8_t begin, end;
+};
+
+// Consecutive output pixels of one row of an image, in lanes [first, first + count) of one vector:
+// where lane 0 would have its first tap, in pixels from the input's start, and that tap's row; and
+// of each column of taps, the lanes that are inside the image.
+constexpr int kColumns = 8;
 struct Run {
-  int64_t image;
+  int64_t place;
   int32_t ih, iw, first, count;
+  Span inside[kColumns];
 };
 
 struct Chunk {

@@ -16,10 +16,15 @@
 #include "stage_pixels.inl.h"
 #include "stage_planes.inl.h"
 
+// Slices that share a tile, side by side, when a chunk has few vectors.
+template <int V>
+constexpr int kFold = 4 * V <= kMaxVecs   ? 4
+                      : 2 * V <= kMaxVecs ? 2
+                                          : 1;
+
 // Places [begin, end) of the depth, for all pixels of the chunk.
 template <int V>
-void stage(const Job& job, const Chunk& chunk, int64_t begin, int64_t end) {
-  char* to = job.tile;
+void stage(const Job& job, const Chunk& chunk, int64_t begin, int64_t end, char* to) {
   for (int64_t at = begin; at < end;) {
     const int64_t tap = at / job.depth.tap_words, first = at % job.depth.tap_words;
     const int64_t count = least(end - at, job.depth.tap_words - first);
@@ -33,11 +38,11 @@ void stage(const Job& job, const Chunk& chunk, int64_t begin, int64_t end) {
   }
 }
 
-// Output channels [c, end) of one slice; the last slice's sums go to job.sums.
+// Output channels [c, end) of the slices that are staged; the last slice's sums go to job.sums.
 template <int V>
-void multiply_channels(const Job& job, int64_t slice, int64_t c, int64_t end) {
-  const int32_t* begin = job.weights.begin + slice * job.g.out_channels;
-  const bool last = slice + 1 == job.depth.slices;
+void multiply_channels(const Job& job, int64_t slice, int64_t slices, int64_t c, int64_t end) {
+  const int64_t out = job.g.out_channels;
+  const bool last = slice + slices == job.depth.slices;
   char* sums = job.sums;
   for (; c < end; ++c, sums += kPitch) {
     char* partial = job.partial + c * kPitch;
@@ -46,37 +51,52 @@ void multiply_channels(const Job& job, int64_t slice, int64_t c, int64_t end) {
       acc[v.value] = slice == 0 ? Kernel::start(job.weights.start[c])
                                 : Kernel::from_bits(Pixels::load(partial + v.value * kBytes));
     });
-    multiply<V>(job.weights.words + begin[c], job.weights.index + begin[c], begin[c + 1] - begin[c],
-                job.tile, acc);
+    const int32_t* begin = job.weights.begin + slice * out + c;
+    for (int64_t k = 0; k < slices; ++k, begin += out) {
+      multiply<V>(job.weights.words + begin[0], job.weights.index + begin[0], begin[1] - begin[0],
+                  job.tile + k * V * kBytes, acc);
+      if (kFold<V> == 1) break;
+    }
     char* to = last ? sums : partial;
     unroll<V>([&](auto v) GLZ_UNROLLED { Pixels::store(to + v.value * kBytes, acc[v.value]); });
   }
 }
 
+// The output channels [from, to) when the last slices are staged.
+template <int V>
+void multiply_and_finish(const Job& job, const Chunk& chunk, int64_t slice, int64_t slices,
+                         int64_t from, int64_t to) {
+  const int64_t step = job.pitch.output != 0 ? kQuad : kPanel;
+  for (int64_t c = from; c < to; c += step) {
+    const int64_t end = least(to, c + step);
+    multiply_channels<V>(job, slice, slices, c, end);
+    if (job.pitch.output == 0) {
+      finish_pixels(job, chunk, c / kPanel);
+    } else {
+      finish_planes(job, chunk, c, end - c);
+    }
+  }
+}
+
 template <int V>
 void run_chunk(const Job& job, Chunk* chunk) {
-  const int64_t out = job.g.out_channels, slices = job.depth.slices;
   if (job.pitch.input == 0) {
     locate(job, V, chunk);
   } else if (!job.pointwise) {
     find_runs(job, V, chunk);
   }
-  const int64_t from = job.panel_begin * kPanel, to = least(out, job.panel_end * kPanel);
-  for (int64_t slice = 0; slice < slices; ++slice) {
-    stage<V>(job, *chunk, job.depth.begin(slice), job.depth.begin(slice + 1));
-    if (slice + 1 < slices) {
-      multiply_channels<V>(job, slice, from, to);
-      continue;
+  const int64_t from = job.panel_begin * kPanel;
+  const int64_t to = least(job.g.out_channels, job.panel_end * kPanel);
+  for (int64_t slice = 0; slice < job.depth.slices; slice += kFold<V>) {
+    const int64_t slices = least(kFold<V>, job.depth.slices - slice);
+    for (int64_t k = 0; k < slices; ++k) {
+      stage<V>(job, *chunk, job.depth.begin(slice + k), job.depth.begin(slice + k + 1),
+               job.tile + k * V * kBytes);
     }
-    const int64_t step = job.pitch.output != 0 ? kQuad : kPanel;
-    for (int64_t c = from; c < to; c += step) {
-      const int64_t end = least(to, c + step);
-      multiply_channels<V>(job, slice, c, end);
-      if (job.pitch.output == 0) {
-        finish_pixels(job, *chunk, c / kPanel);
-      } else {
-        finish_planes(job, *chunk, c, end - c);
-      }
+    if (slice + slices < job.depth.slices) {
+      multiply_channels<V>(job, slice, slices, from, to);
+    } else {
+      multiply_and_finish<V>(job, *chunk, slice, slices, from, to);
     }
   }
 }

@@ -1,5 +1,15 @@
 // From planes of words (planes.h) to a tile. Included after job.inl.h.
 
+// The lanes that are inside the image, `right` columns from the first tap.
+Span inside(const ConvGeometry& g, const Run& run, int64_t right) {
+  const int64_t iw = run.iw + right;
+  const int64_t room = g.sw == 1 ? g.w - iw : parts(g.w - iw, g.sw);
+  const int64_t skip = iw >= 0 ? 0 : g.sw == 1 ? -iw : parts(-iw, g.sw);
+  const int64_t last = iw >= g.w ? 0 : least(run.count, room);
+  if (skip >= last) return {0, 0};
+  return {static_cast<uint8_t>(run.first + skip), static_cast<uint8_t>(run.first + last)};
+}
+
 void find_runs(const Job& job, int64_t vecs, Chunk* chunk) {
   const ConvGeometry& g = job.g;
   int64_t ow = chunk->row % g.ow, oh = chunk->row / g.ow % g.oh, n = chunk->row / g.ow / g.oh;
@@ -9,11 +19,14 @@ void find_runs(const Job& job, int64_t vecs, Chunk* chunk) {
     const int64_t lanes = least(kLanes, chunk->rows - v * kLanes);
     for (int64_t first = 0; first < lanes; ++run) {
       const int64_t count = least(lanes - first, g.ow - ow);
-      run->image = n * g.h * g.w;
-      run->ih = static_cast<int32_t>(oh * g.sh - g.pad_top);
-      run->iw = static_cast<int32_t>(ow * g.sw - g.pad_left);
+      const int64_t ih = oh * g.sh - g.pad_top, iw = ow * g.sw - g.pad_left;
+      run->place = (n * g.h + ih) * g.w + iw - first * g.sw;
+      run->ih = static_cast<int32_t>(ih);
+      run->iw = static_cast<int32_t>(iw);
       run->first = static_cast<int32_t>(first);
       run->count = static_cast<int32_t>(count);
+      for (int64_t j = 0; j < least(g.kw, kColumns); ++j)
+        run->inside[j] = inside(g, *run, j * g.dw);
       first += count;
       ow += count;
       if (ow < g.ow) continue;
@@ -35,17 +48,15 @@ struct Piece {
 int find_pieces(const Job& job, const Run* run, const Run* end, int64_t tap, const char* plane,
                 Piece* pieces) {
   const ConvGeometry& g = job.g;
-  const int64_t down = tap / g.kw * g.dh, right = tap % g.kw * g.dw;
+  const int64_t column = tap % g.kw, down = tap / g.kw * g.dh, right = column * g.dw;
+  const uint64_t h = static_cast<uint64_t>(g.h);
+  plane += 4 * (down * g.w + right);
   int count = 0;
   for (; run != end; ++run) {
-    const int64_t ih = run->ih + down, iw = run->iw + right;
-    if (ih < 0 || ih >= g.h || iw >= g.w) continue;
-    const int64_t room = g.sw == 1 ? g.w - iw : parts(g.w - iw, g.sw);
-    const int64_t skip = iw >= 0 ? 0 : g.sw == 1 ? -iw : parts(-iw, g.sw);
-    const int64_t last = least(run->count, room);
-    if (skip >= last) continue;
-    pieces[count].lanes = Pixels::lanes(run->first + skip, run->first + last);
-    pieces[count++].from = plane + 4 * (run->image + ih * g.w + iw - run->first * g.sw);
+    const Span span = column < kColumns ? run->inside[column] : inside(g, *run, right);
+    if (span.begin == span.end || static_cast<uint64_t>(run->ih + down) >= h) continue;
+    pieces[count].lanes = Pixels::lanes(span.begin, span.end);
+    pieces[count++].from = plane + 4 * run->place;
   }
   return count;
 }

@@ -1,0 +1,48 @@
+// Without VNNI: the bytes of a word become 16-bit words, even and odd channels apart, on which
+// pmaddwd is exact.
+#include "contract.h"
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "../sparse_conv/packing.h"
+
+namespace glz::avx2 {
+namespace {
+
+#include "../vector/vector256.inl.h"
+//
+#include "../sparse_conv/pixels256.inl.h"
+#include "../vector/finish.inl.h"
+//
+#include "kernel256.inl.h"
+
+struct Kernel : Integer256 {
+  struct Word {
+    __m256i even, odd;
+  };
+  static int32_t pair(int low, int high) {
+    return static_cast<int32_t>((static_cast<uint32_t>(high) << 16) | (low & 0xffff));
+  }
+  GLZ_INLINE static Word broadcast(uint32_t x) {
+    int8_t w[4];
+    memcpy(w, &x, sizeof w);
+    return {_mm256_set1_epi32(pair(w[0], w[2])), _mm256_set1_epi32(pair(w[1], w[3]))};
+  }
+  static Acc mul_add(Acc acc, Acc x, const Word& w) {
+    const __m256i even = _mm256_madd_epi16(Vector::low_bytes(x), w.even);
+    const __m256i odd = _mm256_madd_epi16(Vector::high_bytes(x), w.odd);
+    return add(acc, add(even, odd));
+  }
+};
+
+#include "../sparse_conv/run.inl.h"
+
+}  // namespace
+
+extern const SparseS8Kernel sparse_s8;
+const SparseS8Kernel sparse_s8 = {packed_bytes, pack, workspace_bytes, kPanel, kTileRows,
+                                  run,          true};
+
+}  // namespace glz::avx2
