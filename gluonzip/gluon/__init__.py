@@ -6,6 +6,7 @@ from gluonzip.gluon.copying import clone
 from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
 from gluonzip.gluon.exporting import export
+from gluonzip.gluon.finite import StopAtNan, check_step
 from gluonzip.gluon.fisher import curvature
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
@@ -43,9 +44,11 @@ __all__ = [
     "Scheduled",
     "SparseDense",
     "Sparsity",
+    "StopAtNan",
     "Taps",
     "calibrate",
     "calibrate_graph",
+    "check_step",
     "clone",
     "csr_ndarray",
     "curvature",

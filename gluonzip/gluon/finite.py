@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from mxnet.gluon.contrib.estimator import event_handler as events
 
 from gluonzip.errors import DivergedError
 from gluonzip.gluon._mxnet import mx
@@ -44,6 +45,26 @@ def check_step(net: Block, losses: Any, inputs: Any, where: str, kept: str = "")
         f"update, so the weights are those of the step before{kept and '; ' + kept}. A lower "
         "learning rate, a lower temperature or clipped gradients usually help"
     )
+
+
+class StopAtNan(events.TrainBegin, events.BatchEnd):
+    """Estimator handler: :func:`check_step` of every batch, before the weights are updated.
+
+    estimator.fit(data, epochs=10, event_handlers=[StopAtNan()])
+    """
+
+    def __init__(self) -> None:
+        self.priority = -3000  # GradientUpdateHandler has -2000
+        self._step = 0
+
+    def train_begin(self, estimator: Any, *args: Any, **kwargs: Any) -> None:
+        """Steps are counted on over several calls of ``fit``."""
+
+    def batch_end(self, estimator: Any, *args: Any, **kwargs: Any) -> None:
+        losses = kwargs["loss"] if isinstance(kwargs["loss"], list) else [kwargs["loss"]]
+        for loss in losses:
+            check_step(estimator.net, loss, kwargs["batch"][0], f"step {self._step}")
+        self._step += 1
 
 
 def origin(net: Block, inputs: Any) -> str:

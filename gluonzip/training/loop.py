@@ -81,6 +81,7 @@ class Loop:
         # Summed on the device: reading each batch's loss would stop MXNet's queue twice.
         self.total, self.count = mx.nd.zeros((1,)), 0
         self.trainer: Any = None
+        self.values: list[Any] = []
 
     def run(self, progress: Progress | None, label: str) -> list[float]:
         self._begin()
@@ -113,6 +114,16 @@ class Loop:
         self.trainer = mx.gluon.Trainer(
             parameters, self.training.optimizer, self.training.options(), **options
         )
+
+    def _check_trained(self) -> None:
+        """A parameter to train that came after the trainer was made would stay as it is."""
+        held = {id(parameter) for parameter in self.trainer._params}
+        for parameter in trained_parameters(self.net):
+            if id(parameter) not in held:
+                raise ConfigError(
+                    f"parameter {parameter.name!r} with a gradient was added while training, so "
+                    "the trainer does not have it; add it before fit"
+                )
 
     def _stored(self) -> tuple[dict[str, Any], dict[str, Any]]:
         parts = {f"{i} {type(h).__name__}": h for i, h in enumerate(self.handlers)}
@@ -163,8 +174,10 @@ class Loop:
         yield from batches
 
     def _batch(self, epoch: int, batch: int, images: Any, labels: Any, rows: Any) -> None:
-        for handler in self.handlers:
-            handler.step()
+        values = [handler.step() for handler in self.handlers]
+        if values != self.values:  # something has changed the network
+            self._check_trained()
+            self.values = values
         within = batch / self.batches if self.batches else 0.0
         rate = self.training.rate((epoch + within) / self.training.epochs)
         self.trainer.set_learning_rate(rate)

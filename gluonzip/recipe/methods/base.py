@@ -93,19 +93,21 @@ def run_fit(
     distiller = None if distill is None else distill.distiller(job)
     if distill is not None and distill.final_alpha is not None:
         handlers += distill.schedules(distiller, settings.epochs * batches_of(job))
-    fit(
-        job.net,
-        job.train_data,
-        settings.value(),
-        distiller=distiller,
-        handlers=handlers,
-        checkpoints=job.next_checkpoints(label),
-        progress=job.progress,
-        label=label,
-        on_epoch=on_epoch,
-    )
-    if distiller is not None:
-        distiller.close()
+    try:
+        fit(
+            job.net,
+            job.train_data,
+            settings.value(),
+            distiller=distiller,
+            handlers=handlers,
+            checkpoints=job.next_checkpoints(label),
+            progress=job.progress,
+            label=label,
+            on_epoch=on_epoch,
+        )
+    finally:
+        if distiller is not None:
+            distiller.close()
 
 
 class _Records:
