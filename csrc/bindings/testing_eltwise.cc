@@ -38,6 +38,15 @@ void bind_testing_eltwise(py::module_& m) {
                        float slope, float lo, float hi, Floats out) {
     eltwise(isa).add_f32(a.data(), b.data(), leaky, slope, lo, hi, out.mutable_data(), a.size());
   });
+  m.def("mix",
+        [=](const std::string& isa, const py::array& x, const std::string& x_type, float row_weight,
+            float column_weight, float factor, py::array out, const std::string& out_type) {
+          const auto* first = static_cast<const char*>(x.data());
+          const void* corners[4];
+          for (int i = 0; i < 4; ++i) corners[i] = first + i * x.nbytes() / 4;
+          eltwise(isa).mix(corners, glz_element_type(x_type), row_weight, column_weight, factor,
+                           out.mutable_data(), glz_element_type(out_type), out.size());
+        });
   m.def("scale_shift",
         [=](const std::string& isa, const py::array& x, const std::string& x_type, float x_scale,
             const Floats& scale, const Floats& shift, bool leaky, float slope, float lo, float hi,

@@ -1,7 +1,7 @@
+#include "pool.h"
 #include "convert.h"
 #include "op_builders.h"
 #include "partition.h"
-#include "window.h"
 
 namespace glz {
 namespace {
@@ -27,6 +27,56 @@ class PoolStep final : public Step {
   View input, output;
   Grid grid;
 };
+
+}  // namespace
+
+void add_pool(OpPlan& plan, const View& x, const View& out, const Window& window,
+              const PoolKind& kind) {
+  auto step = std::make_unique<PoolStep>();
+  PoolArgs& a = step->args;
+  a.geometry = window.geometry(x, out);
+  a.pad_bottom = window.bottom;
+  a.pad_right = window.right;
+  a.count_pad = kind.count_pad;
+  a.output_stride = out.stride;
+  a.output_type = out.type;
+  a.factor = x.type == ElementType::kU8 ? kind.factor : 1.0f;
+  const PoolKernel& pool = plan.table().pool;
+  const bool codes = x.type == ElementType::kU8;
+  step->kernel_run =
+      kind.average ? (codes ? pool.avg_u8 : pool.avg_f32) : (codes ? pool.max_u8 : pool.max_f32);
+  step->kernel = kind.average ? (codes ? "avg_u8" : "avg_f32") : (codes ? "max_u8" : "max_f32");
+  step->input = x;
+  step->output = out;
+  step->bytes = x.bytes() + out.bytes();
+  const double reads = static_cast<double>(out.rows()) * window.kh * window.kw * x.c;
+  step->grid = make_grid(out.n * out.h, ceil_div(x.c, kChannelBlock), plan.threads(),
+                         {reads * x.element_bytes() / kBytesPerNanosecond, 0, 0});
+  step->tasks = step->grid.tasks();
+  plan.add(std::move(step));
+}
+
+void plan_pool(OpPlan& plan, const Window& window, const PoolKind& kind) {
+  const View x = plan.input(0);
+  const View out = plan.output_home();
+  // The float kernels do not quantize.
+  if (x.type == ElementType::kF32 && out.type == ElementType::kU8) {
+    View real = out;
+    real.type = ElementType::kF32;
+    real = plan.temporary(real);
+    add_pool(plan, x, real, window, kind);
+    plan.add(make_convert(real, plan.output(), plan.output_type(), plan.table(), plan.threads()));
+  } else {
+    add_pool(plan, x, plan.output(), window, kind);
+  }
+}
+
+float average_factor(float input_scale, float out_scale) {
+  return static_cast<float>(static_cast<double>(input_scale) /
+                            static_cast<double>(out_scale > 0 ? out_scale : 1.0f));
+}
+
+namespace {
 
 class Pool final : public Op {
  public:
@@ -62,18 +112,9 @@ class Pool final : public Op {
   }
 
   void plan(OpPlan& plan) const override {
-    const View x = plan.input(0);
-    const View out = plan.output_home();
-    // The float kernels do not quantize.
-    if (x.type == ElementType::kF32 && out.type == ElementType::kU8) {
-      View real = out;
-      real.type = ElementType::kF32;
-      real = plan.temporary(real);
-      add_step(plan, x, real);
-      plan.add(make_convert(real, plan.output(), plan.output_type(), plan.table(), plan.threads()));
-    } else {
-      add_step(plan, x, plan.output());
-    }
+    const Shape& x = plan.input_type(0).shape;
+    const float factor = average_factor(plan.input_type(0).scale, out_scale_);
+    plan_pool(plan, window_of(x[2], x[3]), {average_, count_pad_, factor});
   }
 
  private:
@@ -84,35 +125,6 @@ class Pool final : public Op {
       window.kw = w;
     }
     return window;
-  }
-
-  void add_step(OpPlan& plan, const View& x, const View& out) const {
-    auto step = std::make_unique<PoolStep>();
-    const Window window = window_of(x.h, x.w);
-    PoolArgs& a = step->args;
-    a.geometry = window.geometry(x, out);
-    a.pad_bottom = window.bottom;
-    a.pad_right = window.right;
-    a.count_pad = count_pad_;
-    a.output_stride = out.stride;
-    a.output_type = out.type;
-    const double step_out = out_scale_ > 0 ? out_scale_ : 1.0;
-    a.factor = x.type == ElementType::kU8
-                   ? static_cast<float>(static_cast<double>(plan.input_type(0).scale) / step_out)
-                   : 1.0f;
-    const PoolKernel& pool = plan.table().pool;
-    const bool codes = x.type == ElementType::kU8;
-    step->kernel_run =
-        average_ ? (codes ? pool.avg_u8 : pool.avg_f32) : (codes ? pool.max_u8 : pool.max_f32);
-    step->kernel = average_ ? (codes ? "avg_u8" : "avg_f32") : (codes ? "max_u8" : "max_f32");
-    step->input = x;
-    step->output = out;
-    step->bytes = x.bytes() + out.bytes();
-    const double reads = static_cast<double>(out.rows()) * window.kh * window.kw * x.c;
-    step->grid = make_grid(out.n * out.h, ceil_div(x.c, kChannelBlock), plan.threads(),
-                           {reads * x.element_bytes() / kBytesPerNanosecond, 0, 0});
-    step->tasks = step->grid.tasks();
-    plan.add(std::move(step));
   }
 
   bool average_, global_;

@@ -90,13 +90,12 @@ Shape reshaped(const Shape& x, const std::vector<int64_t>& codes, const std::str
 
 class Reinterpret final : public Op {
  public:
-  Reinterpret(const Node& node, ShapeRule rule, std::vector<int64_t> numbers, bool keeps_codes)
-      : Op(node), rule_(rule), numbers_(std::move(numbers)), keeps_codes_(keeps_codes) {}
+  Reinterpret(const Node& node, ShapeRule rule, std::vector<int64_t> numbers)
+      : Op(node), rule_(rule), numbers_(std::move(numbers)) {}
 
   OutputTypes infer(const InputTypes& inputs) const override {
     TensorType type = *inputs[0];
     type.shape = rule_(type.shape, numbers_, label_);
-    if (!keeps_codes_) type = {type.shape};
     return {type};
   }
 
@@ -124,20 +123,19 @@ class Reinterpret final : public Op {
  private:
   ShapeRule rule_;
   std::vector<int64_t> numbers_;
-  bool keeps_codes_;
 };
 
 }  // namespace
 
 std::unique_ptr<Op> make_reinterpret(const Node& node) {
-  const auto make = [&](ShapeRule rule, std::vector<int64_t> numbers, bool keeps_codes) {
-    return std::make_unique<Reinterpret>(node, rule, std::move(numbers), keeps_codes);
+  const auto make = [&](ShapeRule rule, std::vector<int64_t> numbers) {
+    return std::make_unique<Reinterpret>(node, rule, std::move(numbers));
   };
-  if (node.op() == "flatten") return make(flattened, {}, true);
-  if (node.op() == "reshape") return make(reshaped, node.list("shape"), true);
-  if (node.op() == "expand_dims") return make(expanded, {node.integer("axis")}, false);
-  if (node.op() == "squeeze") return make(squeezed, node.list("axes", {}), false);
-  return make(same, {}, true);
+  if (node.op() == "flatten") return make(flattened, {});
+  if (node.op() == "reshape") return make(reshaped, node.list("shape"));
+  if (node.op() == "expand_dims") return make(expanded, {node.integer("axis")});
+  if (node.op() == "squeeze") return make(squeezed, node.list("axes", {}));
+  return make(same, {});
 }
 
 }  // namespace glz

@@ -32,14 +32,23 @@ Integer semantics (all float arithmetic is float32, each step rounded; no fused 
 
       y = float32(a * b) * float32(float64(sa) * float64(sb) / float64(so))
 
-* avg_pool and global_avg_pool on int8 input, with so = 1 if there is no ``out_scale``::
+* avg_pool, global_avg_pool, adaptive_avg_pool and mean on int8 input, with so = 1 if there is no
+  ``out_scale``::
 
       y = float32(sum of codes) * (float32(float64(sx) / float64(so)) / float32(count))
 
   then rounding as above.
-* relu, max_pool, global_max_pool, flatten, reshape, transpose, slice_axis, identity, pad on int8
-  act on codes and keep the scale (pad's value must then be 0). relu with an ``out_scale`` that
-  differs from the scale of its input falls under the next rule.
+* resize_bilinear on int8 input mixes four codes, of two rows r0, r1 and two columns c0, c1 with
+  weights wr and wc of the second, with so = 1 if there is no ``out_scale``::
+
+      t[c] = x[r0, c] * (1 - wr) + x[r1, c] * wr          for c = c0 and c = c1
+      y = (t[c0] * (1 - wc) + t[c1] * wc) * float32(float64(sx) / float64(so))
+
+  then rounding as above.
+* relu, max_pool, global_max_pool, flatten, reshape, expand_dims, squeeze, transpose, slice_axis,
+  split, upsample, max, identity, pad on int8 act on codes and keep the scale (pad's value must then
+  be 0). relu with an ``out_scale`` that differs from the scale of its input falls under the next
+  rule.
 * Every other operator on int8 input dequantizes (code * scale), computes in float32, and, if
   ``out_scale`` is set, quantizes the result (as ``quantize``); else its output is float32. concat
   on int8 inputs requires ``out_scale``; an input whose scale equals it is copied.
@@ -310,6 +319,7 @@ _op(
     "x",
     "nearest, by an integer factor on H and W.",
     rule=shapes.upsample,
+    on_codes=True,
     factor=2,
 )
 _op(
@@ -341,8 +351,22 @@ _op(
     on_codes=True,
     axes=REQUIRED,
 )
-_op("expand_dims", "x", "a new axis of length 1.", rule=shapes.expand_dims, axis=REQUIRED)
-_op("squeeze", "x", "axes: [] squeezes every axis of length 1.", rule=shapes.squeeze, axes=[])
+_op(
+    "expand_dims",
+    "x",
+    "a new axis of length 1.",
+    rule=shapes.expand_dims,
+    on_codes=True,
+    axis=REQUIRED,
+)
+_op(
+    "squeeze",
+    "x",
+    "axes: [] squeezes every axis of length 1.",
+    rule=shapes.squeeze,
+    on_codes=True,
+    axes=[],
+)
 _op(
     "slice_axis",
     "x",
@@ -358,6 +382,7 @@ _op(
     "x",
     "into equal parts along axis: as many as the node has outputs; squeeze drops the axis.",
     rule=shapes.split,
+    on_codes=True,
     axis=1,
     squeeze=False,
 )
@@ -384,7 +409,15 @@ _op(
     out_scale=None,
 )
 _op("sum", "x", "axes: [] reduces all.", rule=shapes.reduce, axes=[], keepdims=False)
-_op("max", "x", "axes: [] reduces all.", rule=shapes.reduce, axes=[], keepdims=False)
+_op(
+    "max",
+    "x",
+    "axes: [] reduces all.",
+    rule=shapes.reduce,
+    on_codes=True,
+    axes=[],
+    keepdims=False,
+)
 _op("peak", "x", "x (N, ...), output (N,): the largest magnitude of each row.", rule=shapes.rows)
 _op(
     "matmul",

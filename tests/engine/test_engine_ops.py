@@ -438,7 +438,21 @@ SHAPES = {
     "transpose rank 3": ("transpose", (2, 3, 4), {"axes": [2, 0, 1]}),
     "slice": ("slice_axis", (2, 6, 3, 4), {"axis": 1, "begin": 1, "end": 5}),
     "slice from the end": ("slice_axis", (2, 6, 3), {"axis": -1, "begin": -2}),
+    "slice aligned": ("slice_axis", (2, 16, 3, 4), {"axis": 1, "begin": 4, "end": 11}),
+    "slice rows": ("slice_axis", (2, 6, 5, 4), {"axis": 2, "begin": 1, "end": 4}),
+    "slice columns": ("slice_axis", (2, 6, 5, 7), {"axis": 3, "begin": -3}),
+    "slice images": ("slice_axis", (3, 6, 5, 4), {"axis": 0, "begin": 1}),
+    "slice rank 2": ("slice_axis", (3, 9), {"axis": 1, "begin": 4}),
     "pad": ("pad", (2, 3, 4, 4), {"width": [0, 0, 0, 0, 1, 2, 3, 0]}),
+    "pad columns": ("pad", (2, 8, 4, 4), {"width": [0, 0, 0, 0, 0, 0, 1, 1]}),
+    "pad channels": ("pad", (2, 3, 4, 4), {"width": [0, 1, 2, 0, 1, 0, 0, 0]}),
+    "pad rank 3": ("pad", (2, 3, 4), {"width": [0, 0, 1, 0, 0, 2]}),
+    "transpose two blocks": ("transpose", (2, 2, 3, 4, 5), {"axes": [0, 2, 1, 3, 4]}),
+    "upsample": ("upsample", (2, 6, 3, 4), {"factor": 3}),
+    "upsample one": ("upsample", (1, 64, 1, 1), {"factor": 2}),
+    "max of pixels": ("max", (2, 6, 3, 4), {"axes": [2, 3]}),
+    "max of channels": ("max", (2, 6, 3, 4), {"axes": [1], "keepdims": True}),
+    "max": ("max", (2, 6, 3), {}),
 }
 
 
@@ -446,7 +460,68 @@ SHAPES = {
 @pytest.mark.parametrize("case", SHAPES)
 def test_moving_elements(rng, case, quantized):
     op, shape, attrs = SHAPES[case]
-    check(one_node(op, [shape], {}, attrs, scales(quantized, 0.02)), image(rng, *shape), exact=True)
+    for threads in (1, 2):
+        graph = one_node(op, [shape], {}, attrs, scales(quantized, 0.02))
+        check(graph, image(rng, *shape), exact=True, threads=threads)
+
+
+@both
+@pytest.mark.parametrize("channels", [8, 12, 6])
+def test_slices_between_layers(rng, channels, quantized):
+    """Slices are views of their source: nobody may write into it, whatever lies beside them."""
+    half = channels // 2
+    tail = {"out_scale": 0.03} if quantized else {}
+    nodes = [Node("quantize", "q", ["x"], ["qx"], {"scale": 0.02})] if quantized else []
+    nodes += [
+        Node("conv2d", "c0", ["qx" if quantized else "x", "w0"], ["a"], dict(tail)),
+        Node("split", "s", ["a"], ["left", "right"], {"axis": 1}),
+        Node("slice_axis", "t", ["a"], ["some"], {"axis": 1, "begin": 1, "end": 1 + half}),
+        Node("conv2d", "c1", ["left", "w1"], ["b"], {"pad": [1, 1, 1, 1], **tail}),
+        Node("conv2d", "c2", ["right", "w2"], ["c"], dict(tail)),
+        Node("conv2d", "c3", ["some", "w2"], ["d"], dict(tail)),
+        Node("concat", "cat", ["right", "b", "left", "some", "c", "d"], ["y"], dict(tail)),
+        Node("add", "sum", ["left", "right"], ["z"], dict(tail)),
+    ]
+    constants = {
+        "w0": weight(rng, channels, 3, 1, 1, quantized=quantized),
+        "w1": weight(rng, half, half, 3, 3, quantized=quantized),
+        "w2": weight(rng, half, half, 1, 1, quantized=quantized),
+    }
+    graph = Graph([Input("x", (0, 3, 5, 4))], ["y", "z", "left"], nodes, constants)
+    for threads in (1, 2):
+        check(graph, image(rng, 2, 3, 5, 4), threads=threads)
+
+
+AVERAGED = {
+    "mean of pixels": ("mean", {"axes": [2, 3]}),
+    "mean of pixels, kept": ("mean", {"axes": [-1, 2], "keepdims": True}),
+    "mean of channels": ("mean", {"axes": [1], "keepdims": True}),
+    "mean": ("mean", {}),
+    "adaptive": ("adaptive_avg_pool", {"output": [3, 2]}),
+    "adaptive, larger": ("adaptive_avg_pool", {"output": [9, 5]}),
+    "bilinear": ("resize_bilinear", {"size": [9, 11]}),
+    "bilinear, half pixels": ("resize_bilinear", {"size": [9, 3], "align_corners": False}),
+    "bilinear to one": ("resize_bilinear", {"size": [1, 4]}),
+}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("channels", [5, 70])
+@pytest.mark.parametrize("out_scale", [None, 0.013])
+@pytest.mark.parametrize("case", AVERAGED)
+def test_weighted_means_of_codes_are_exact(rng, case, out_scale, channels, isa):
+    op, attrs = AVERAGED[case]
+    attrs = attrs if out_scale is None else {**attrs, "out_scale": out_scale}
+    graph = one_node(op, [(2, channels, 7, 6)], {}, attrs, (0.02,))
+    check(graph, image(rng, 2, channels, 7, 6), threads=2, isa=isa, exact=True)
+
+
+@pytest.mark.parametrize("case", AVERAGED)
+def test_weighted_means_of_floats(rng, case):
+    op, attrs = AVERAGED[case]
+    x = image(rng, 2, 5, 7, 6)
+    check(one_node(op, [x.shape], {}, attrs), x, threads=2)
+    check(one_node(op, [x.shape], {}, {**attrs, "out_scale": 0.02}), x, exact=False, rtol=1.5 / 127)
 
 
 def test_pad_with_a_value(rng):
@@ -454,12 +529,16 @@ def test_pad_with_a_value(rng):
     check(graph, image(rng, 2, 3), exact=True)
 
 
-@pytest.mark.parametrize(("axis", "squeeze"), [(1, False), (0, True), (-1, False)])
-def test_split(rng, axis, squeeze):
-    shape = [4, 4, 4]
+@both
+@pytest.mark.parametrize("rank", [2, 3, 4])
+@pytest.mark.parametrize(("axis", "squeeze"), [(1, False), (1, True), (0, True), (-1, False)])
+def test_split(rng, axis, squeeze, rank, quantized):
+    shape = [4] * rank
     shape[axis] = 2 if squeeze else 4
     attrs = {"axis": axis, "squeeze": squeeze}
-    graph = one_node("split", [tuple(shape)], {}, attrs, outputs=("y", "z"))
+    graph = one_node(
+        "split", [tuple(shape)], {}, attrs, scales(quantized, 0.02), outputs=("y", "z")
+    )
     check(graph, image(rng, *shape), exact=True)
 
 

@@ -317,3 +317,66 @@ def test_fake_quantize(bits, per_channel):
     assert np.abs(steps).max() == limit
     np.testing.assert_allclose(y, steps * step, rtol=1e-6)
     assert (np.abs(y - x) <= step / 2 * (1 + 1e-5)).all()
+
+
+@pytest.mark.parametrize("so", [None, 0.03])
+@pytest.mark.parametrize("keepdims", [False, True])
+def test_mean(so, keepdims):
+    x = codes(np.random.default_rng(3), 2, 3, 4, 5)
+    got = run("mean", with_scale({"axes": [1, -1], "keepdims": keepdims}, so), (x, 0.1))
+    factor = f32(f64(f32(0.1)) / f64(f32(1 if so is None else so))) / f32(15)
+    y = x.astype(np.int64).sum(axis=(1, 3), keepdims=keepdims).astype(f32) * factor
+    want = y if so is None else np.rint(np.clip(y, f32(-127), f32(127))).astype(np.int8)
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("so", [None, 0.03])
+def test_adaptive_avg_pool(so):
+    x = codes(np.random.default_rng(3), 2, 3, 5, 7)
+    got = run("adaptive_avg_pool", with_scale({"output": [2, 3]}, so), (x, 0.1))
+    ratio = f32(f64(f32(0.1)) / f64(f32(1 if so is None else so)))
+    for i, rows in enumerate([slice(0, 3), slice(2, 5)]):
+        for j, columns in enumerate([slice(0, 3), slice(2, 5), slice(4, 7)]):
+            cell = x[:, :, rows, columns].astype(np.int64)
+            y = cell.sum(axis=(2, 3)).astype(f32) * (ratio / f32(9))
+            want = y if so is None else np.rint(np.clip(y, f32(-127), f32(127))).astype(np.int8)
+            np.testing.assert_array_equal(got[:, :, i, j], want)
+
+
+@pytest.mark.parametrize("so", [None, 0.13])
+def test_resize_bilinear(so):
+    x = codes(np.random.default_rng(3), 1, 2, 3, 4)
+    got = run("resize_bilinear", with_scale({"size": [5, 7]}, so), (x, 0.1))
+    ratio = f32(f64(f32(0.1)) / f64(f32(1 if so is None else so)))
+    values = x[0].astype(f32)
+    for i in range(5):
+        for j in range(7):
+            r, c = f32(i) * f32(2 / 4), f32(j) * f32(3 / 6)
+            r0, c0 = int(r), int(c)
+            r1, c1 = min(r0 + 1, 2), min(c0 + 1, 3)
+            wr, wc = r - f32(r0), c - f32(c0)
+            left = values[:, r0, c0] * (f32(1) - wr) + values[:, r1, c0] * wr
+            right = values[:, r0, c1] * (f32(1) - wr) + values[:, r1, c1] * wr
+            y = (left * (f32(1) - wc) + right * wc) * ratio
+            want = y if so is None else np.rint(np.clip(y, f32(-127), f32(127))).astype(np.int8)
+            np.testing.assert_array_equal(got[0, :, i, j], want)
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [("upsample", {"factor": 2}), ("expand_dims", {"axis": 0}), ("squeeze", {"axes": [1]}),
+     ("max", {"axes": [2]}), ("split", {"axis": 2}), ("slice_axis", {"axis": 0, "begin": 1})],
+)  # fmt: skip
+def test_what_moves_codes_keeps_their_scale(op, attrs):
+    x = codes(np.random.default_rng(3), 2, 1, 4, 3)
+    outputs = ["y", "z"] if op == "split" else ["y"]
+    quantize = Node("quantize", "q", ["x"], ["qx"], {"scale": 0.1})
+    nodes = [quantize, Node(op, "node", ["qx"], outputs, attrs)]
+    graph = Graph([Input("x", (0, 0, 0, 0))], outputs, nodes, {})
+    types = infer_types(graph, {"x": x.shape})
+    assert {(types[name].dtype, types[name].scale) for name in outputs} == {("int8", f32(0.1))}
+    floats = Graph(graph.inputs, outputs, [Node(op, "node", ["x"], outputs, attrs)], {})
+    want = interpret(floats, x.astype(f32))
+    for a, b in zip(interpret(graph, x.astype(f32) * f32(0.1)), want, strict=True):
+        assert a.dtype == np.int8
+        np.testing.assert_array_equal(a, b)

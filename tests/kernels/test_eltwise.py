@@ -92,6 +92,23 @@ def test_lookup_of_every_code(isa):
 
 
 @CHECK
+@given(n=COUNTS, seed=SEEDS, x_type=st.sampled_from(["u8", "f32"]),
+       out_type=st.sampled_from(["u8", "f32"]), wr=st.sampled_from([0.0, 0.25, 0.7]),
+       wc=st.sampled_from([0.0, 0.3, 1.0]), factor=st.sampled_from([1.0, 0.37]))  # fmt: skip
+def test_mix(isa, n, seed, x_type, out_type, wr, wc, factor):
+    rng = np.random.default_rng(seed)
+    x = codes(rng, 4, n) if x_type == "u8" else rng.normal(0, 60, (4, n)).astype(f32)
+    out, whole = output(n, np.uint8 if out_type == "u8" else f32)
+    testing.mix(isa, x, x_type, wr, wc, factor, out, out_type)
+    a, b, c, d = values(x) if x_type == "u8" else x
+    one, wr, wc = f32(1), f32(wr), f32(wc)
+    left, right = a * (one - wr) + c * wr, b * (one - wr) + d * wr
+    y = (left * (one - wc) + right * wc) * f32(factor)
+    np.testing.assert_array_equal(out, to_codes(y) if out_type == "u8" else y)
+    assert untouched(whole)
+
+
+@CHECK
 @given(n=COUNTS, seed=SEEDS, m=st.sampled_from([0.0031, 0.05]))
 def test_mul_u8(isa, n, seed, m):
     a, b = codes(np.random.default_rng(seed), 2, n)

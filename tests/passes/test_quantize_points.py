@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from gluonzip.errors import PatternError
-from gluonzip.graph import Graph, Node
+from gluonzip.graph import Constant, Graph, Node, infer_types
 from gluonzip.passes import simplify
-from gluonzip.passes.quantize import activation_points
+from gluonzip.passes.quantize import activation_points, insert_fake_quantize, lower
 
 
 def groups(graph: Graph, skip=()) -> list[set[str]]:
@@ -96,12 +97,41 @@ def test_element_wise_functions_between_layers_run_in_int8(builder):
     assert list(activation_points(graph)) == ["data", x, y]
 
 
-def test_multiplications_stay_float(builder):
+@pytest.mark.parametrize("op", ["add", "mul"])
+def test_both_operands_of_sums_and_products_are_quantized(builder, op):
     b = builder(3, 4, 4)
     x = b.conv("data", 3, 4)
-    y = b.node("mul", [x, x])
+    y = b.node(op, [x, b.node("sigmoid", [x])])
+    graph = b.done(b.conv(y, 4, 4))
+    assert list(activation_points(graph)) == ["data", x, "sigmoid", y]
+
+
+@pytest.mark.parametrize("op", ["add", "mul"])
+def test_sums_and_products_with_a_constant_stay_float(builder, op):
+    b = builder(3, 4, 4)
+    x = b.conv("data", 3, 4)
+    b.graph.constants["c"] = Constant(np.ones((1, 4, 1, 1), np.float32))
+    y = b.node(op, [x, "c"])
     graph = b.done(b.conv(y, 4, 4))
     assert list(activation_points(graph)) == ["data", y]
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs"),
+    [("mean", {"axes": [2, 3], "keepdims": True}), ("adaptive_avg_pool", {"output": [2, 2]}),
+     ("resize_bilinear", {"size": [7, 5]}), ("upsample", {"factor": 2}),
+     ("slice_axis", {"axis": 1, "begin": 1})],
+)  # fmt: skip
+def test_nothing_between_two_layers_runs_in_float32(builder, op, attrs):
+    b = builder(3, 4, 4)
+    y = b.node(op, [b.conv("data", 3, 4)], **attrs)
+    graph = b.done(b.conv(y, 3 if op == "slice_axis" else 4, 4))
+    ranges = dict.fromkeys(activation_points(graph), 2.0)
+    lowered = lower(insert_fake_quantize(graph, ranges))
+    ops = [node.op for node in lowered.nodes]
+    assert ops == ["quantize", "conv2d", op, "conv2d"]
+    types = infer_types(lowered)
+    assert {types[node.output].dtype for node in lowered.nodes[:-1]} == {"int8"}
 
 
 def test_layers_whose_weight_is_computed_stay_float(builder):

@@ -24,6 +24,12 @@ struct EltwiseKernel {
   // y = a + b, leaky, clamp
   void (*add_f32)(const float* a, const float* b, bool leaky, float slope, float lo, float hi,
                   float* out, int64_t count);
+  // Bilinear: t = top * (1 - row_weight) + bottom * row_weight for the left and the right corners
+  // (order: top left, top right, bottom left, bottom right), then
+  // y = (left * (1 - column_weight) + right * column_weight) * factor, then rint if u8. Codes count
+  // as integers. Every step is rounded.
+  void (*mix)(const void* const* corners, ElementType x_type, float row_weight, float column_weight,
+              float factor, void* out, ElementType out_type, int64_t count);
   // y = x * scale[c] + shift[c], leaky, clamp, for `rows` rows of `channels` at the given strides;
   // f32 or u8 input (dequantized by input_scale first) and output (times inverse_scale, rint).
   void (*scale_shift)(const void* x, ElementType x_type, float input_scale, const float* scale,

@@ -97,6 +97,43 @@ void add_f32(const float* a, const float* b, bool leaky, float slope, float lo, 
   }
 }
 
+GLZ_INLINE void load_block(const void* p, ElementType type, int64_t at, int64_t n, Block& x) {
+  if (type == ElementType::kU8) {
+    load_block(static_cast<const uint8_t*>(p) + at, 1.0f, n, x);
+  } else {
+    load_block(static_cast<const float*>(p) + at, n, x);
+  }
+}
+
+// x = x * (1 - weight) + y * weight
+GLZ_INLINE void blend(Block& x, const Block& y, float weight) {
+  const auto keep = Vector::set(1.0f - weight), take = Vector::set(weight);
+  for (int v = 0; v < kVecs; ++v) {
+    x[v] = Vector::add(Vector::mul(x[v], keep), Vector::mul(y[v], take));
+  }
+}
+
+void mix(const void* const* corners, ElementType x_type, float row_weight, float column_weight,
+         float factor, void* out, ElementType out_type, int64_t count) {
+  for (int64_t i = 0; i < count; i += kStep) {
+    const int64_t n = count - i;
+    Block left, right, below;
+    load_block(corners[0], x_type, i, n, left);
+    load_block(corners[2], x_type, i, n, below);
+    blend(left, below, row_weight);
+    load_block(corners[1], x_type, i, n, right);
+    load_block(corners[3], x_type, i, n, below);
+    blend(right, below, row_weight);
+    blend(left, right, column_weight);
+    for (auto& y : left) y = Vector::mul(y, Vector::set(factor));
+    if (out_type == ElementType::kU8) {
+      store_block(static_cast<uint8_t*>(out) + i, left, n);
+    } else {
+      store_block(static_cast<float*>(out) + i, left, n);
+    }
+  }
+}
+
 void scale_shift(const void* x, ElementType x_type, float input_scale, const float* scale,
                  const float* shift, bool leaky, float slope, float lo, float hi, void* out,
                  ElementType out_type, float inverse_scale, int64_t rows, int64_t channels,

@@ -35,6 +35,20 @@ void add_f32(const float* a, const float* b, bool leaky, float slope, float lo, 
   for (int64_t i = 0; i < count; ++i) out[i] = activate(a[i] + b[i], leaky, slope, lo, hi);
 }
 
+void mix(const void* const* corners, ElementType x_type, float row_weight, float column_weight,
+         float factor, void* out, ElementType out_type, int64_t count) {
+  const auto value = [=](int corner, int64_t i) {
+    return x_type == ElementType::kU8 ? code_value(static_cast<const uint8_t*>(corners[corner])[i])
+                                      : static_cast<const float*>(corners[corner])[i];
+  };
+  for (int64_t i = 0; i < count; ++i) {
+    const float left = value(0, i) * (1.0f - row_weight) + value(2, i) * row_weight;
+    const float right = value(1, i) * (1.0f - row_weight) + value(3, i) * row_weight;
+    const float y = (left * (1.0f - column_weight) + right * column_weight) * factor;
+    store_value(out, out_type, i, y);
+  }
+}
+
 void scale_shift(const void* x, ElementType x_type, float input_scale, const float* scale,
                  const float* shift, bool leaky, float slope, float lo, float hi, void* out,
                  ElementType out_type, float inverse_scale, int64_t rows, int64_t channels,
@@ -88,6 +102,7 @@ extern const EltwiseKernel eltwise = {quantize,
                                       add_u8,
                                       mul_u8,
                                       add_f32,
+                                      mix,
                                       scale_shift,
                                       planes_to_pixels_f32,
                                       planes_to_pixels_u8,

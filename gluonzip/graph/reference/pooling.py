@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph import shapes
-from gluonzip.graph.reference.registry import on_codes, on_floats, on_values
+from gluonzip.graph.reference.registry import on_codes, on_values
 from gluonzip.graph.reference.value import Value, quantize, ratio, to_codes
 
 
@@ -49,7 +49,8 @@ def divisors(a, shape) -> np.ndarray:
     return np.outer(np.maximum(rows, 1), np.maximum(columns, 1)).astype(np.float32)
 
 
-def _integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value:
+def integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value:
+    """The integer rule for averages at the head of ops.py; ``total``: exact sums of codes."""
     y = total.astype(np.float32) * (ratio(x.scale, a.out_scale) / count)
     return (
         Value(y) if a.out_scale is None else Value(to_codes(y), np.asarray(np.float32(a.out_scale)))
@@ -60,7 +61,7 @@ def _integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value
 def avg_pool(a, x: Value) -> Value:
     count = divisors(a, x.data.shape)
     if x.quantized:
-        return _integer_average(a, x, sum(_windows(a, x.data.astype(np.int32), 0)), count)
+        return integer_average(a, x, sum(_windows(a, x.data.astype(np.int32), 0)), count)
     y = sum(_windows(a, x.real(), 0)) / count
     return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
 
@@ -69,7 +70,7 @@ def avg_pool(a, x: Value) -> Value:
 def global_avg_pool(a, x: Value) -> Value:
     if x.quantized:
         total = x.data.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
-        return _integer_average(a, x, total, np.float32(x.data[0, 0].size))
+        return integer_average(a, x, total, np.float32(x.data[0, 0].size))
     y = x.real().mean(axis=(2, 3), keepdims=True)
     return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
 
@@ -83,16 +84,27 @@ def _cell_edges(cells: int, length: int) -> list[tuple[int, int]]:
     return [(i * length // cells, -(-(i + 1) * length // cells)) for i in range(cells)]
 
 
-@on_floats("adaptive_avg_pool")
-def adaptive_avg_pool(a, x):
-    rows = [x[:, :, i:j].mean(axis=2) for i, j in _cell_edges(a.output[0], x.shape[2])]
-    x = np.stack(rows, axis=2)
-    columns = [x[:, :, :, i:j].mean(axis=3) for i, j in _cell_edges(a.output[1], x.shape[3])]
-    return np.stack(columns, axis=3)
+def _cell_sums(a, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(sums, numbers of elements) of the cells."""
+    rows = _cell_edges(a.output[0], x.shape[2])
+    columns = _cell_edges(a.output[1], x.shape[3])
+    sums = np.stack([x[:, :, i:j].sum(axis=2) for i, j in rows], axis=2)
+    sums = np.stack([sums[:, :, :, i:j].sum(axis=3) for i, j in columns], axis=3)
+    heights, widths = (np.array([j - i for i, j in edges]) for edges in (rows, columns))
+    return sums, np.outer(heights, widths).astype(np.float32)
 
 
-def _interpolation(length: int, size: int, align_corners: bool) -> np.ndarray:
-    """Matrix (size, length) whose rows mix two neighbours each."""
+@on_values("adaptive_avg_pool")
+def adaptive_avg_pool(a, x: Value) -> Value:
+    if x.quantized:
+        return integer_average(a, x, *_cell_sums(a, x.data.astype(np.int64)))
+    sums, counts = _cell_sums(a, x.real())
+    y = sums / counts
+    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+
+
+def _mixes(length: int, size: int, align_corners: bool):
+    """For each of ``size`` cells the two that mix into it, and the weight of the second."""
     at = np.arange(size, dtype=np.float32)
     if size == 1:
         at[:] = 0  # MXNet takes the first cell in both conventions
@@ -102,16 +114,20 @@ def _interpolation(length: int, size: int, align_corners: bool) -> np.ndarray:
         half = np.float32(0.5)
         at = np.maximum((at + half) * np.float32(length / size) - half, np.float32(0))
     low = np.minimum(at.astype(int), length - 1)
-    high = np.minimum(low + 1, length - 1)
-    weight = (at - low).astype(np.float32)
-    matrix = np.zeros((size, length), np.float32)
-    np.add.at(matrix, (np.arange(size), low), 1 - weight)
-    np.add.at(matrix, (np.arange(size), high), weight)
-    return matrix
+    return low, np.minimum(low + 1, length - 1), (at - low).astype(np.float32)
 
 
-@on_floats("resize_bilinear")
-def resize_bilinear(a, x):
-    rows = _interpolation(x.shape[2], a.size[0], a.align_corners)
-    columns = _interpolation(x.shape[3], a.size[1], a.align_corners)
-    return np.matmul(np.matmul(rows, x), columns.T)
+@on_values("resize_bilinear")
+def resize_bilinear(a, x: Value) -> Value:
+    y, one = x.data.astype(np.float32), np.float32(1)
+    low, high, weight = _mixes(y.shape[2], a.size[0], a.align_corners)
+    weight = weight[:, None]
+    y = y[:, :, low] * (one - weight) + y[:, :, high] * weight
+    low, high, weight = _mixes(y.shape[3], a.size[1], a.align_corners)
+    y = y[..., low] * (one - weight) + y[..., high] * weight
+    if x.quantized:
+        y = y * ratio(x.scale, a.out_scale)
+        if a.out_scale is None:
+            return Value(y)
+        return Value(to_codes(y), np.asarray(np.float32(a.out_scale)))
+    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)

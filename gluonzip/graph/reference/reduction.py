@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from gluonzip.graph.reference.registry import on_floats
+from gluonzip.graph.reference.pooling import integer_average
+from gluonzip.graph.reference.registry import on_codes, on_floats, on_values
+from gluonzip.graph.reference.value import Value, quantize
 from gluonzip.graph.shapes import axes_of
 
 
@@ -12,9 +14,18 @@ def _reduce(function):
     return lambda a, x: function(x, axis=axes_of(a.axes, x.shape), keepdims=a.keepdims)
 
 
-on_floats("mean")(_reduce(np.mean))
 on_floats("sum")(_reduce(np.sum))
-on_floats("max")(_reduce(np.max))
+on_codes("max")(_reduce(np.max))
+
+
+@on_values("mean")
+def mean(a, x: Value) -> Value:
+    if x.quantized:
+        total = _reduce(np.sum)(a, x.data.astype(np.int64))
+        count = x.data.size // max(np.size(total), 1)
+        return integer_average(a, x, np.asarray(total), np.float32(count))
+    y = np.asarray(_reduce(np.mean)(a, x.real()), np.float32)
+    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
 
 
 @on_floats("peak")

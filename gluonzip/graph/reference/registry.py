@@ -14,6 +14,10 @@ FUNCTIONS: dict[str, Function] = {}
 """Operator name -> function(a, *values) -> list of output values."""
 
 
+def _as_list(result: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
+    return result if isinstance(result, list) else [result]
+
+
 def on_floats(*names: str):
     """For ``f(a, *arrays) -> array(s)`` in float32; int8 inputs are dequantized first, and
     an ``out_scale`` quantizes the result."""
@@ -22,7 +26,7 @@ def on_floats(*names: str):
         def function(a: SimpleNamespace, *values: Value | None) -> list[Value]:
             result = f(a, *(None if v is None else v.real() for v in values))
             out_scale = getattr(a, "out_scale", None)
-            arrays = result if isinstance(result, list) else [result]
+            arrays = _as_list(result)
             if out_scale is not None:
                 return [quantize(y, out_scale) for y in arrays]
             return [Value(np.asarray(y, np.float32)) for y in arrays]
@@ -35,15 +39,15 @@ def on_floats(*names: str):
 
 
 def on_codes(*names: str):
-    """For ``f(a, array) -> array`` that means the same on int8 codes, whose scale stays."""
+    """For ``f(a, array) -> array(s)`` that means the same on int8 codes, whose scale stays."""
 
     def register(f):
         def function(a: SimpleNamespace, x: Value) -> list[Value]:
             out_scale = getattr(a, "out_scale", None)
             if x.quantized and out_scale in (None, float(x.scale)):
-                return [Value(np.asarray(f(a, x.data)), x.scale)]
-            y = np.asarray(f(a, x.real()), np.float32)
-            return [Value(y) if out_scale is None else quantize(y, out_scale)]
+                return [Value(np.asarray(y), x.scale) for y in _as_list(f(a, x.data))]
+            arrays = [np.asarray(y, np.float32) for y in _as_list(f(a, x.real()))]
+            return [Value(y) if out_scale is None else quantize(y, out_scale) for y in arrays]
 
         for name in names:
             FUNCTIONS[name] = function

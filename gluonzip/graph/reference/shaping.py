@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph import shapes
-from gluonzip.graph.reference.registry import on_codes, on_floats, on_values
+from gluonzip.graph.reference.registry import on_codes, on_values
 from gluonzip.graph.reference.value import Value, quantize
 
 
@@ -37,23 +37,23 @@ def pad(a, x):
     return np.pad(x, width, constant_values=a.value)
 
 
-@on_floats("expand_dims")
+@on_codes("expand_dims")
 def expand_dims(a, x):
     return np.expand_dims(x, a.axis)
 
 
-@on_floats("squeeze")
+@on_codes("squeeze")
 def squeeze(a, x):
     return np.squeeze(x, tuple(a.axes) or None)
 
 
-@on_floats("split")
+@on_codes("split")
 def split(a, x):
     parts = np.split(x, a.n_outputs, axis=a.axis)
     return [np.squeeze(part, a.axis) if a.squeeze else part for part in parts]
 
 
-@on_floats("upsample")
+@on_codes("upsample")
 def upsample(a, x):
     return x.repeat(a.factor, axis=2).repeat(a.factor, axis=3)
 

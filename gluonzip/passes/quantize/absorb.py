@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from gluonzip.graph import Graph, Names, Node
-from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, has_quantized_weight, moves_codes
+from gluonzip.passes.quantize.kinds import (
+    AVERAGES,
+    LOOKUPS,
+    PAIRS,
+    has_quantized_weight,
+    moves_codes,
+)
 
 
 def absorb_quantizers(graph: Graph) -> None:
@@ -46,6 +52,8 @@ class _Absorber:
         alone = self.readers.get(source) == [quantizer] and source not in self.outputs
         if maker is None or not alone or maker.attrs.get("out_scale") is not None:
             return False
+        if len(maker.outputs) > 1:  # the others might want other scales
+            return False
         if moves_codes(maker) or maker.op == "concat":
             self._pass_through(quantizer, maker)
         elif self._computes_codes(maker):
@@ -59,7 +67,7 @@ class _Absorber:
         """Is the node's integer form, with int8 output, defined on int8 inputs?"""
         if has_quantized_weight(self.graph, node):
             return self._is_integer(node.inputs[0])
-        if node.op in ("add", *AVERAGES, *LOOKUPS):
+        if node.op in (*PAIRS, *AVERAGES, *LOOKUPS):
             return all(self._is_integer(name) for name in node.inputs)
         return node.op == "scale_shift"
 

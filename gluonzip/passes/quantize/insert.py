@@ -150,11 +150,12 @@ def _ranges_in_use(graph: Graph) -> dict[str, float]:
     for node in reversed(graph.nodes):
         if node.op == "fake_quantize" and (scale := activation_scale(graph, node)) is not None:
             sources, value = node.inputs[:1], scale * max_code(8)
-        elif (moves_codes(node) or node.op == "concat") and node.output in found:
-            sources, value = node.inputs, found[node.output]
+        elif moves_codes(node) or node.op == "concat":
+            sources = node.inputs
+            value = max((found.get(name, 0.0) for name in node.outputs), default=0.0)
         else:
             continue
-        for name in sources:
+        for name in sources if value else ():
             found[name] = max(found.get(name, 0.0), value)
     return found
 

@@ -9,13 +9,17 @@ from gluonzip.graph import OPS, Graph, Node
 WEIGHTED = ("conv2d", "conv_transpose2d", "dense")
 """Integer arithmetic: int8 input and int8 weight, exact accumulator."""
 
-AVERAGES = ("avg_pool", "global_avg_pool")
+AVERAGES = ("avg_pool", "global_avg_pool", "adaptive_avg_pool", "mean", "resize_bilinear")
+"""Weighted means of codes: integer arithmetic on int8 input, with or without ``out_scale``."""
+
+PAIRS = ("add", "mul")
+"""Integer arithmetic when both inputs are int8."""
 
 LOOKUPS = tuple(
     name
     for name, spec in OPS.items()
     if spec.inputs == ("x",) and list(spec.attrs)[-1:] == ["out_scale"]
-    and name not in (*AVERAGES, "adaptive_avg_pool", "resize_bilinear", "mean")
+    and name not in AVERAGES
 )  # fmt: skip
 """Element-wise functions of one tensor: on int8 input and output, a table of 256 entries."""
 

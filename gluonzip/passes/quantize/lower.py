@@ -15,6 +15,7 @@ from gluonzip.passes.quantize.absorb import absorb_quantizers
 from gluonzip.passes.quantize.kinds import (
     AVERAGES,
     LOOKUPS,
+    PAIRS,
     activation_scale,
     has_quantized_weight,
     moves_codes,
@@ -96,7 +97,7 @@ def _settle_concats(graph: Graph) -> None:
                 node.attrs["out_scale"] = found.pop()
                 scales[node.output] = node.attrs["out_scale"]
         if moves_codes(node) and node.inputs[0] in scales:
-            scales[node.output] = scales[node.inputs[0]]
+            scales.update(dict.fromkeys(node.outputs, scales[node.inputs[0]]))
     _keep_outputs_float(graph)
 
 
@@ -140,7 +141,7 @@ def takes_integers(graph: Graph, node: Node, integers: set[str]) -> bool:
     """Is the node's arithmetic on int8 inputs defined on codes (not: dequantize, then float32)?"""
     if has_quantized_weight(graph, node):
         return node.inputs[0] in integers
-    if node.op == "add":
+    if node.op in PAIRS:
         return all(name in integers for name in node.inputs)
     if node.op in LOOKUPS or node.op in ("concat", "scale_shift"):
         return node.attrs.get("out_scale") is not None or moves_codes(node)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from gluonzip.errors import PatternError
 from gluonzip.graph import Graph, Node
-from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, WEIGHTED, moves_codes
+from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, PAIRS, WEIGHTED, moves_codes
 
 
 def activation_points(graph: Graph, skip: Collection[str] = ()) -> dict[str, str]:
@@ -14,7 +14,7 @@ def activation_points(graph: Graph, skip: Collection[str] = ()) -> dict[str, str
 
     The members of a group share one scale (all that goes into one concat); most tensors lead a
     group of their own. Wanted are: inputs and residuals of weighted layers; and, if the output of
-    such a node is wanted, operands of add, inputs of concat, average pooling and element-wise
+    such a node is wanted, operands of add and mul, inputs of concat, averages and element-wise
     functions. A node that only moves values passes the wish on to its input. Nobody wants the input
     of the layers named in ``skip``. What has a quantizer already (a graph traced from a wrapped
     network) gets none. Meant for graphs after ``simplify``: what is fused needs no quantizer of its
@@ -73,14 +73,17 @@ class _Search:
         """``node``'s output is wanted: what of its inputs?"""
         if node.op == "relu":
             return  # its output is where the quantizer stands: half the range of its input
-        if moves_codes(node) or node.op in ("concat", "add", *AVERAGES, *LOOKUPS):
+        computed = not any(name in self.graph.constants for name in node.inputs)
+        pair = node.op in PAIRS and computed
+        if moves_codes(node) or pair or node.op in ("concat", *AVERAGES, *LOOKUPS):
             for name in node.inputs:
                 self._want(name)
         if node.op == "scale_shift" and node.inputs[0] not in self.graph_inputs:
             self._want(node.inputs[0])
         if node.op == "concat" or self._passes(node):
             for name in node.inputs:
-                self._join(name, node.output)
+                for output in node.outputs:
+                    self._join(name, output)
 
     def _want(self, name: str) -> None:
         producer = self.producers.get(name)
