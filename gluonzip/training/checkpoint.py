@@ -136,11 +136,11 @@ class Checkpoints:
         if odd := sorted(set(parts) ^ set(state["parts"])):
             raise CheckpointError(f"{path}: handler {odd[0]!r} is not in both run and checkpoint")
         restore_compression(net, state["structure"])
+        for name, part in parts.items():  # before the values: they may put masks on
+            part.load_state(state["parts"][name])
         for label, block in {"": net, **(blocks or {})}.items():
             set_parameter_values(block, values.get(label, {}), str(path))
         _load_trainer(trainer, state["trainer"])
-        for name, part in parts.items():
-            part.load_state(state["parts"][name])
         np.random.set_state(state["numpy"])
         random.setstate(state["python"])
         self._reseed(state["at"].step)

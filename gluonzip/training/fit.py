@@ -59,9 +59,10 @@ def fit(
     (:class:`gluonzip.gluon.Distiller`, whose student is ``net``) takes the place of both; with
     ``lessons`` (``distiller.remember``) batches are (inputs, labels, rows).
 
-    ``handlers``: :class:`gluonzip.gluon.Scheduled`, told of each epoch and each batch before it
-    begins; they prune, quantize, weigh losses. ``on_epoch`` is called with the number (from 0) of
-    each epoch before it begins; it may prune ``net``.
+    ``handlers``: :class:`gluonzip.gluon.Scheduled` and :class:`gluonzip.gluon.Pruner`, told of each
+    epoch and each batch before it begins, and of the end; they prune, quantize, weigh losses.
+    ``on_epoch`` is called with the number (from 0) of each epoch before it begins; it may prune
+    ``net``.
 
     ``checkpoints``: the run goes on from the newest one, if there is one, exactly as if it had
     never stopped. ``cluster`` (:class:`gluonzip.training.Cluster`): train together with other

@@ -91,6 +91,8 @@ class Loop:
             for epoch in range(self.at.epoch, self.training.epochs):
                 self._epoch(epoch)
                 task.advance(f"loss {self.history[-1]:.4f}")
+        for handler in self.handlers:
+            getattr(handler, "finish", _nothing)()
         mx.nd.waitall()
         return self.history
 
@@ -98,6 +100,7 @@ class Loop:
     def _begin(self) -> None:
         store = None if self.cluster is None else self.cluster.kvstore
         self._make_trainer(store)
+        self._introduce()
         resumed = None
         if self.checkpoints is not None and self.checkpoints.latest() is not None:
             resumed = self.checkpoints.restore(self.net, self.trainer, *self._stored())
@@ -114,6 +117,12 @@ class Loop:
         self.trainer = mx.gluon.Trainer(
             parameters, self.training.optimizer, self.training.options(), **options
         )
+
+    def _introduce(self) -> None:
+        """Handlers that change the trainer's state (rewinding) are given it."""
+        for handler in self.handlers:
+            if getattr(handler, "trainer", self) is None:
+                handler.trainer = self.trainer
 
     def _check_trained(self) -> None:
         """A parameter to train that came after the trainer was made would stay as it is."""
@@ -215,6 +224,10 @@ class Loop:
         }
         at = dataclasses.replace(self.at, facts=facts)
         self.checkpoints.save(at, self.net, self.trainer, *self._stored())
+
+
+def _nothing() -> None:
+    pass
 
 
 def _passes(data: Any) -> int | None:

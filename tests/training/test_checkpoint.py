@@ -13,10 +13,18 @@ import resumable
 from mxnet.gluon import Trainer, nn
 
 from gluonzip.errors import CheckpointError, ConfigError
-from gluonzip.gluon import Scheduled, prune, quantize, sparsity
+from gluonzip.gluon import Pruner, Scheduled, prune, quantize, sparsity
+from gluonzip.gluon.pruner import iterative, linear, polynomial
 from gluonzip.gluon.state import parameter_values
 from gluonzip.spec import PerChannel, WeightQuantization
-from gluonzip.training import Checkpoints, Position, Training, fit, trained_parameters
+from gluonzip.training import (
+    Batches,
+    Checkpoints,
+    Position,
+    Training,
+    fit,
+    trained_parameters,
+)
 
 
 def start(*arguments):
@@ -65,6 +73,50 @@ def test_only_the_last_files_stay(tmp_path):
         "step-000000020.ckpt",
         "step-000000024.ckpt",
     ]
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"masks": "recomputed", "schedule": polynomial(0, 8), "every": 2},
+        {"masks": "soft", "unit": "epoch", "pattern": "filters", "criterion": "l2"},
+        {"schedule": iterative(2, 4, 0.6), "rewind": 1},
+        {"criterion": "movement", "schedule": linear(2, 8), "every": 3},
+    ],
+    ids=["recomputed", "soft", "rewind", "movement"],
+)
+def test_pruners_go_on_as_well(tmp_path, options):
+    rng = np.random.default_rng(1)
+    data = Batches(rng.standard_normal((24, 1, 6, 6)), np.arange(24) % 3, 8, shuffle=True)
+
+    def run(folder, breaks_at=None):
+        mx.random.seed(6)
+        net = nn.HybridSequential()
+        net.add(nn.Conv2D(4, 3, in_channels=1), nn.Dense(3, in_units=64))
+        net.initialize(mx.init.Xavier())
+        data.epoch = 0
+
+        def break_off(step):
+            if step == breaks_at:
+                raise BrokenOffError
+
+        handlers = [Pruner(net, 0.6, layers="0", **options), Scheduled(lambda t: t, break_off)]
+        checkpoints = Checkpoints(folder, every=2)
+        fit(net, data, Training(4, 0.05), handlers=handlers, checkpoints=checkpoints)
+        return parameter_values(net)
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(BrokenOffError):
+        run(tmp_path / "broken", 7)
+    end = run(tmp_path / "broken")
+    assert (whole["0.weight"] * whole.get("0.weight_mask", 1) == 0).any()
+    assert end.keys() == whole.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(end[name], value, err_msg=name)
 
 
 # ---------------------------------------------------------------- in a hand-written loop
