@@ -18,8 +18,8 @@ _LAZY = {
     "sensitivity": "gluonzip.auto",
 }
 _MODULES = frozenset(
-    ("archive", "auto", "errors", "gluon", "graph", "model_zoo", "passes", "pipeline", "recipe")
-    + ("report", "runtime", "schedule", "spec", "training")
+    ("archive", "auto", "errors", "gluon", "graph", "model_zoo", "onnx", "passes", "pipeline")
+    + ("recipe", "report", "runtime", "schedule", "spec", "tflite", "training")
 )
 
 __all__ = ["CompiledBlock", "Engine", "Recipe", "Report", "Result", "__version__", "compress"]

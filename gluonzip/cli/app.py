@@ -7,6 +7,8 @@ import click
 from gluonzip._version import __version__
 from gluonzip.cli.bench import bench
 from gluonzip.cli.compress import compress
+from gluonzip.cli.export import export
+from gluonzip.cli.import_ import import_
 from gluonzip.cli.inspect import inspect
 from gluonzip.cli.run import run
 
@@ -22,10 +24,13 @@ def app() -> None:
       gluonzip inspect runs/lenet/lenet.glz        where every byte goes
       gluonzip bench runs/lenet/lenet.glz          latency by batch, and by layer
       gluonzip run runs/lenet/lenet.glz --input digits.npy --output scores.npy
+      gluonzip export runs/lenet/lenet.glz --to onnx   also tflite, mxnet; checked
+      gluonzip import resnet18.onnx                trained elsewhere, compressed here
 
     Exit codes: 0 done, 1 an error that is explained, 2 wrong usage.
     """
 
 
-for verb in (compress, inspect, bench, run):
+for verb in (compress, inspect, bench, run, export):
     app.add_command(verb)
+app.add_command(import_, "import")

@@ -5,13 +5,14 @@ from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
-from gluonzip.gluon.exporting import export
+from gluonzip.gluon.exporting import export, run_symbol
 from gluonzip.gluon.finite import StopAtNan, check_step
 from gluonzip.gluon.fisher import curvature
 from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.legacy import import_symbol
+from gluonzip.gluon.onnx_import import import_onnx
 from gluonzip.gluon.penalties import BatchNormL1, GroupLasso, L1Penalty, PenalizedLoss
 from gluonzip.gluon.pruner import Pruner, iterative, linear, one_shot, polynomial
 from gluonzip.gluon.pruning import prune
@@ -53,6 +54,7 @@ __all__ = [
     "csr_ndarray",
     "curvature",
     "export",
+    "import_onnx",
     "import_symbol",
     "iterative",
     "layers",
@@ -65,6 +67,7 @@ __all__ = [
     "prune_channels",
     "quantize",
     "round_biases",
+    "run_symbol",
     "select",
     "share",
     "sparse_dot",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from gluonzip.errors import ConfigError, DataError
 from gluonzip.gluon._mxnet import mx
@@ -38,6 +40,16 @@ def export(
         block(*[mx.nd.zeros([n or 1 for n in size]) for size in sizes])
     mx.nd.waitall()
     return _write(block, Path(path), epoch, [i.name for i in graph.inputs])
+
+
+def run_symbol(
+    symbol: str | os.PathLike, params: str | os.PathLike, inputs: Mapping[str, np.ndarray]
+) -> list[np.ndarray]:
+    """What MXNet itself answers from the two files: the outputs of a ``SymbolBlock``."""
+    net = mx.gluon.SymbolBlock.imports(str(symbol), list(inputs), str(params))
+    outputs = net(*[mx.nd.array(array) for array in inputs.values()])
+    outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return [output.asnumpy() for output in outputs]
 
 
 def _write(block: GraphBlock, path: Path, epoch: int, names: list[str]) -> tuple[Path, Path]:

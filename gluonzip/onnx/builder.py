@@ -13,6 +13,7 @@ from gluonzip.onnx.storage import Notes, Storage, int4_tensor, without_zeros, wo
 from gluonzip.passes.quantize.simulate import positive_scales
 
 helper, numpy_helper, T = onnx.helper, onnx.numpy_helper, onnx.TensorProto
+SCALE_SHIFT = "gluonzip: scale_shift"
 ONLY_FOR_RUNTIMES = "gluonzip: rounding that the kernels of runtimes need"
 
 

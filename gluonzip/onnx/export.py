@@ -17,6 +17,7 @@ from gluonzip.onnx.package import IR_VERSION, OPSET, onnx
 from gluonzip.onnx.storage import Notes, Storage
 from gluonzip.passes import optimize
 from gluonzip.passes.quantize import separate_epilogues
+from gluonzip.passes.quantize.kinds import moves_codes
 from gluonzip.passes.quantize.separate import non_negative
 
 helper, T = onnx.helper, onnx.TensorProto
@@ -39,7 +40,7 @@ def to_model(
     """``graph`` as an ONNX model, optimized first (batch norms folded, quantizers lowered).
 
     int8 tensors stand between QuantizeLinear and DequantizeLinear such that runtimes use integer
-    kernels; ``ranges`` (max |x| of weighted sums, from :func:`gluonzip.onnx.sum_ranges`) gives the
+    kernels; ``ranges`` (max |x| of weighted sums, from ``passes.quantize.sum_ranges``) gives the
     layers an int8 output that answer in float32. Axis 0 of every input is free where the graph
     allows it. Raises UnsupportedError that names every operator without an equivalent.
     """
@@ -85,10 +86,10 @@ def _emit(state: State, node: Node, positive: set[str], original: set[str]) -> N
     results = EMITTERS[node.op](View(state, node, codes))
     results = [results] if isinstance(results, str) else list(results)
     if codes is not None:
-        doc = "" if out in original else ONLY_FOR_RUNTIMES
-        results = [
-            state.quantize(results[0], codes, out, doc or f"gluonzip: scale={codes.graph_scale!s}")
-        ]
+        # What only moves codes keeps their scale: not a quantizer of its own.
+        own = out in original and (node.op == "relu" or not moves_codes(node))
+        doc = f"gluonzip: scale={codes.graph_scale!s}" if own else ONLY_FOR_RUNTIMES
+        results = [state.quantize(results[0], codes, out, doc)]
         state.codes[out] = codes
     for result, name in zip(results, node.outputs, strict=True):
         builder.rename(result, name, since)

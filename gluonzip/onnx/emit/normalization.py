@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph import Constant
+from gluonzip.onnx.builder import SCALE_SHIFT
 from gluonzip.onnx.emit.registry import View, emitter
 from gluonzip.onnx.emit.weighted import coarser, integer_bias
 
@@ -60,8 +61,9 @@ def _pointwise(v: View, scale: Constant, shift: Constant) -> str:
     bias = shift.dense().astype(np.float32)
     weight = coarser(weight, bias, v.input_codes().scale) or weight
     name = v.builder.fresh(f"{v.node.name}_scale_codes")
+    one = {"kernel_shape": [1, 1], "group": len(factors), "doc": SCALE_SHIFT}
     w, b = v.builder.dequantized(name, weight, name), integer_bias(v, weight, bias)
-    return v.emit("Conv", v.x, w, b, kernel_shape=[1, 1], group=len(factors))
+    return v.emit("Conv", v.x, w, b, **one)
 
 
 @emitter("layer_norm")

@@ -51,7 +51,9 @@ class State:
         """The ONNX value that holds a tensor's real values."""
         constant = self.graph.constants.get(name)
         if constant is not None and constant.quantized:
-            return self.builder.dequantized(name, constant, name)
+            if name not in self.dequantized:
+                self.dequantized[name] = self.builder.dequantized(name, constant, name)
+            return self.dequantized[name]
         if constant is not None:
             data = constant.data
             data = data.astype(np.float32) if data.dtype == np.float64 else data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph import Constant
+from gluonzip.onnx.builder import ONLY_FOR_RUNTIMES
 from gluonzip.onnx.emit.registry import View, emitter
 from gluonzip.onnx.package import onnx
 from gluonzip.passes.quantize.simulate import positive_scales
@@ -60,9 +61,19 @@ def dense(v: View) -> str:
         return _tail(v, _gemm(v, _flat(v)))
     if v.rank == 2:
         return _tail(v, _gemm(v, v.x))
-    weight = _weight_and_bias(v)
-    y = v.emit("MatMul", v.x, v.emit("Transpose", weight[0], perm=[1, 0]))
-    return _tail(v, v.emit("Add", y, weight[1]) if len(weight) > 1 else y)
+    y = v.emit("MatMul", v.x, _transposed(v))
+    return _tail(v, v.emit("Add", y, v.input(2)) if v.has(2) else y)
+
+
+def _transposed(v: View) -> str:
+    """The weight as (I, O), stored so where it is a constant."""
+    weight, name = v.constant(1), f"{v.node.inputs[1]}_transposed"
+    if weight is None:
+        return v.emit("Transpose", v.input(1), perm=[1, 0])
+    data = np.ascontiguousarray(weight.data.T)
+    if not weight.quantized:
+        return v.builder.tensor(name, data)
+    return v.builder.dequantized(name, Constant(data, weight.scale, 1, weight.bits), name)
 
 
 def _gemm(v: View, x: str) -> str:
@@ -79,7 +90,7 @@ def _flat(v: View) -> str:
     if codes is None:
         return y
     stem = f"{v.node.name}_flat"
-    return v.state.dequantize(v.state.quantize(y, codes, stem), codes, stem)
+    return v.state.dequantize(v.state.quantize(y, codes, stem, ONLY_FOR_RUNTIMES), codes, stem)
 
 
 def _tail(v: View, y: str) -> str:

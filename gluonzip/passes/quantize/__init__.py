@@ -5,7 +5,7 @@ from gluonzip.passes.quantize.insert import fake_quantize_weights, insert_fake_q
 from gluonzip.passes.quantize.lower import lower
 from gluonzip.passes.quantize.observers import OBSERVERS, observe, observer
 from gluonzip.passes.quantize.points import activation_points
-from gluonzip.passes.quantize.separate import bare_sums, separate_epilogues
+from gluonzip.passes.quantize.separate import bare_sums, separate_epilogues, sum_ranges
 from gluonzip.passes.quantize.simulate import simulate
 from gluonzip.passes.quantize.statistics import Statistics
 
@@ -24,4 +24,5 @@ __all__ = [
     "ranges",
     "separate_epilogues",
     "simulate",
+    "sum_ranges",
 ]

@@ -7,11 +7,12 @@ nodes of the op table, so that the interpreter says what such a runtime will ans
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
-from gluonzip.graph import OPS, Graph, Names, Node, TensorType, known_types
+from gluonzip.graph import OPS, Graph, Names, Node, TensorType, interpret, known_types
+from gluonzip.passes.quantize.calibrate import Batch, Run
 from gluonzip.passes.quantize.kinds import has_quantized_weight
 
 NON_NEGATIVE = frozenset(("relu", "sigmoid", "hard_sigmoid", "exp", "sqrt", "abs", "square"))
@@ -83,6 +84,22 @@ def bare_sums(graph: Graph) -> Graph:
             nodes += _activated(f"{node.name}_tail", total, node.outputs, a)
     graph.nodes = nodes
     return graph
+
+
+def sum_ranges(graph: Graph, batches: Iterable[Batch], run: Run = interpret) -> dict[str, float]:
+    """max |x| of the weighted sums of an int8 graph that have no scale of their own, over batches
+    of inputs: what :func:`separate_epilogues` takes."""
+    wanted = sums(graph)
+    if not wanted:
+        return {}
+    bare = bare_sums(graph)
+    names = {out: f"{out}_sum" for out in wanted}
+    found = dict.fromkeys(wanted, 0.0)
+    for batch in batches:
+        kept = run(bare, batch, keep=tuple(names.values()))[1]
+        for out, total in names.items():
+            found[out] = max(found[out], float(np.abs(kept[total]).max(initial=0)))
+    return found
 
 
 def _activated(name: str, x: str, outputs: list[str], a) -> list[Node]:
