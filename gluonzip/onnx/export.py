@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from gluonzip._version import __version__
 from gluonzip.errors import UnsupportedError
 from gluonzip.graph import Graph, Node, validate
+from gluonzip.graph.declined import check_operators
 from gluonzip.onnx.builder import ONLY_FOR_RUNTIMES, Builder
 from gluonzip.onnx.codes import codes_of
 from gluonzip.onnx.emit import EMITTERS, NOT_EMITTED, State, View
@@ -55,24 +56,6 @@ def to_model(
     for node in prepared.nodes:
         _emit(state, node, positive, original)
     return Exported(_model(state, builder), prepared, builder.notes)
-
-
-def check_operators(graph: Graph, declined: Mapping, known: Mapping, target: str) -> None:
-    """UnsupportedError that lists every node whose operator the target lacks."""
-    bad = [node for node in graph.nodes if node.op in declined or node.op not in known]
-    if not bad:
-        return
-    lines = "\n".join(
-        f"  - {_title(node)}: {declined.get(node.op, 'no equivalent')}" for node in bad
-    )
-    raise UnsupportedError(
-        f"graph {graph.name!r} has {len(bad)} node(s) that cannot be written as {target}; nothing "
-        f"was written:\n{lines}"
-    )
-
-
-def _title(node: Node) -> str:
-    return f"{node.name!r} ({node.attrs.get('operator') or node.op})"
 
 
 def _emit(state: State, node: Node, positive: set[str], original: set[str]) -> None:

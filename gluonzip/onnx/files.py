@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 from pathlib import Path
 
 from gluonzip.errors import DataError
+from gluonzip.files import replace_file, temporary
 from gluonzip.onnx.package import onnx
 
 LIMIT = 2**31 - 2**20
@@ -32,30 +31,11 @@ def save(model: onnx.ModelProto, path: str | os.PathLike, limit: int = LIMIT) ->
     return written
 
 
-def check_writable(path: str | os.PathLike) -> None:
-    """DataError when a file at ``path`` could not be made: before the work, not after it."""
-    path = Path(path)
-    if path.is_dir():
-        raise DataError(f"{str(path)!r} cannot be written: it is a folder")
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        os.unlink(name)
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be written: {error.strerror}") from error
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """The file appears complete, or the old one stays."""
-    with _temporary(path) as file:
-        file.write(data)
-
-
 def _external(model: onnx.ModelProto, data: Path) -> onnx.ModelProto:
     """A copy of ``model`` that refers to ``data``, which is written."""
     copied = onnx.ModelProto()
     copied.CopyFrom(model)
-    with _temporary(data) as file:
+    with temporary(data) as file:
         for tensor in copied.graph.initializer:
             raw = tensor.raw_data
             if len(raw) < SMALL:
@@ -67,24 +47,3 @@ def _external(model: onnx.ModelProto, data: Path) -> onnx.ModelProto:
             for key, value in (("location", data.name), ("offset", offset), ("length", len(raw))):
                 tensor.external_data.add(key=key, value=str(value))
     return copied
-
-
-@contextlib.contextmanager
-def _temporary(path: Path):
-    """A file beside ``path`` that takes its place when all went well."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

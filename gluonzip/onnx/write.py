@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from gluonzip.files import check_writable
 from gluonzip.graph import Graph
 from gluonzip.onnx.export import to_model
-from gluonzip.onnx.files import LIMIT, check_writable, save
+from gluonzip.onnx.files import LIMIT, save
 from gluonzip.onnx.storage import Notes, Storage
 
 
