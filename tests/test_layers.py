@@ -12,7 +12,7 @@ PACKAGE = Path(gluonzip.__file__).parent
 # From the top down; a layer may import the ones before it, and itself.
 ORDER = [
     {"_version", "errors"},
-    {"schedule", "spec"},
+    {"files", "schedule", "spec"},
     {"graph"},
     {"passes", "archive"},
     {"runtime", "onnx"},

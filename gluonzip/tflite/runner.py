@@ -28,4 +28,5 @@ def main(model, source, target):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for first in range(1, len(sys.argv), 3):
+        main(*sys.argv[first : first + 3])

@@ -42,7 +42,7 @@ def test_there_and_back(cli, dense_archive, tmp_path):
 
 def test_mxnet_files(cli, dense_archive, tmp_path):
     pytest.importorskip("mxnet")
-    path, weight, bias = dense_archive
+    path, *_ = dense_archive
     done = cli("export", path, "--to", "mxnet", "-o", tmp_path / "net", "--debug")
     assert done.exit_code == 0, done.output
     assert "random inputs: mxnet: largest difference" in done.stdout
@@ -73,7 +73,7 @@ def opaque(tmp_path):
     return tmp_path / "o.glz"
 
 
-@pytest.mark.parametrize("target", ["onnx"])
+@pytest.mark.parametrize("target", ["onnx", "tflite"])
 def test_opaque_operators_are_declined_by_name(cli, tmp_path, target):
     pytest.importorskip(target)
     done = cli("export", opaque(tmp_path), "--to", target)
@@ -82,7 +82,7 @@ def test_opaque_operators_are_declined_by_name(cli, tmp_path, target):
     assert [p.name for p in tmp_path.iterdir()] == ["o.glz"]
 
 
-@pytest.mark.parametrize("target", ["onnx", "mxnet"])
+@pytest.mark.parametrize("target", ["onnx", "tflite", "mxnet"])
 def test_paths_that_cannot_be_written(cli, dense_archive, tmp_path, target):
     pytest.importorskip(target)
     done = cli("export", dense_archive[0], "--to", target, "-o", tmp_path / "none" / "x")

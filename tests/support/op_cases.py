@@ -85,7 +85,6 @@ CASES = [
     case("mean", IMAGE, axes=[2, -1], keepdims=True),
     case("sum", IMAGE, axes=[1]),
     case("max", (0, 3, 5), axes=[-1]),
-    case("peak", IMAGE),
     case("matmul", (0, 4, 3), (0, 4, 5), transpose_a=True),
     case("matmul", (0, 4, 3), (0, 5, 3), transpose_b=True),
     case("fake_quantize", IMAGE, constants=[()], bits=4),

@@ -14,12 +14,6 @@ def reduce(v: View) -> str:
     return v.emit(REDUCTIONS[v.node.op], *inputs, keepdims=int(v.a.keepdims))
 
 
-@emitter("peak")
-def peak(v: View) -> str:
-    rows = v.emit("Flatten", v.emit("Abs", v.x), axis=1)
-    return v.emit("ReduceMax", rows, v.integers(1), keepdims=0)
-
-
 @emitter("matmul")
 def matmul(v: View) -> str:
     sides = []
