@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -90,7 +89,8 @@ class Pruner(Scheduled, events.TrainEnd):
     ``rewind``: the time whose parameters come back after every pruning (lottery tickets);
     ``trainer``: its momentum is forgotten then (the Estimator's is known by itself).
 
-    Criterion ``movement`` is accumulated here: then ``step()`` must be called for every batch.
+    Criterion ``movement`` is accumulated here (a :class:`Movement` that a target brings is taken
+    over): then ``step()`` must be called for every batch.
     Gradient criteria take the gradients of ``data``, or those of the last ``backward()``.
 
     Raises ConfigError for bad arguments, and what ``prune`` raises.
@@ -129,8 +129,13 @@ class Pruner(Scheduled, events.TrainEnd):
         if targets and (single or sparsity is not None):
             raise ConfigError("give targets, or sparsity and its like, but not both")
         if not targets and single.get("criterion") == "movement" and "movement" not in single:
-            self.movement = single["movement"] = Movement(self.net, single.get("layers"))
-        return list(targets) or [PruningTarget(sparsity, **single)]
+            single["movement"] = Movement(self.net, single.get("layers"))
+        found = list(targets) or [PruningTarget(sparsity, **single)]
+        moves = {id(t.movement): t.movement for t in found if isinstance(t.movement, Movement)}
+        if len(moves) > 1:
+            raise ConfigError("the targets have several Movements; give them the same one")
+        self.movement = next(iter(moves.values()), None)
+        return found
 
     # ------------------------------------------------------------ time
     def _tick(self, unit: str) -> float | None:
@@ -176,7 +181,7 @@ class Pruner(Scheduled, events.TrainEnd):
         revive = self.masks != "frozen" and not final
         found: dict[str, LayerRecord] = {}
         for target in self.targets:
-            made = plan(self.net, _scaled(target, share), revive)
+            made = plan(self.net, target.scaled(share), revive)
             if self.masks == "soft" and not final:
                 zero(made)
             else:
@@ -184,7 +189,8 @@ class Pruner(Scheduled, events.TrainEnd):
             for name, record in records(self.net, made).items():
                 if record.compressed or name not in found:
                     found[name] = record
-        self.records = found
+        self.records.clear()
+        self.records.update(found)
 
     def finish(self) -> dict[str, LayerRecord]:
         """Training is over: what is zero stays zero from now on. Returns each layer's record.
@@ -256,12 +262,3 @@ class Pruner(Scheduled, events.TrainEnd):
 
     def __repr__(self) -> str:
         return f"Pruner({self.schedule!r}, unit={self.unit!r}, masks={self.masks!r})"
-
-
-def _scaled(target: PruningTarget, share: float) -> PruningTarget:
-    """``target`` when the share ``share`` of it is in force. (N:M is in force at once.)"""
-    if target.sparsity is not None:
-        return dataclasses.replace(target, sparsity=target.sparsity * share)
-    if target.threshold is not None:
-        return dataclasses.replace(target, threshold=target.threshold * share)
-    return target

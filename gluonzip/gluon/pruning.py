@@ -17,7 +17,7 @@ from gluonzip.gluon.wrapper import Compressed, compress, set_mask
 from gluonzip.passes.prune.scorers import Scorer
 from gluonzip.spec import SparsityPattern
 
-__all__ = ["Sparsity", "apply", "prune", "records", "sparsity", "zero"]
+__all__ = ["Sparsity", "apply", "plan", "prune", "records", "sparsity", "zero"]
 
 
 def prune(

@@ -42,7 +42,7 @@ def changed(path: str, value: object) -> dict:
             0.5,
             "recipe: stages[1].rules[0]: unknown key 'spasity'; did you mean 'sparsity'?",
         ),
-        ("stages.1.zzz", 1, "stages[1]: unknown key 'zzz'; known: distill, method, ramp"),
+        ("stages.1.zzz", 1, "stages[1]: unknown key 'zzz'; known: distill, masks, method, ramp"),
         ("stages.1.method", "prun", "stages[1]: unknown method 'prun'; did you mean 'prune'?"),
         ("stages.1.distill.alhpa", 1, "stages[1].distill: unknown key 'alhpa'; did you mean 'al"),
         ("stages.1.rules.0.sparsity", 1.5, "stages[1].rules[0].sparsity: 1.5: input should be les"),

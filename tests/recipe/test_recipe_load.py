@@ -4,8 +4,8 @@ import pydantic
 import pytest
 
 from gluonzip.recipe import METHODS, NAMED, Prune, Recipe, dump, load, quick
-from gluonzip.recipe.methods.prune import parse_pattern, ramp_share
-from gluonzip.spec import NM, Block, Unstructured
+from gluonzip.recipe.methods.prune import ramp_share
+from gluonzip.spec import NM, Block, Unstructured, sparsity_pattern
 
 
 @pytest.mark.parametrize("name", sorted(NAMED))
@@ -59,9 +59,9 @@ def test_the_registry_names_methods_as_recipes_do():
 
 
 def test_patterns():
-    assert parse_pattern("unstructured") == Unstructured()
-    assert parse_pattern("4x1") == Block(4, 1)
-    assert parse_pattern("2:4") == NM(2, 4)
+    assert sparsity_pattern("unstructured") == Unstructured()
+    assert sparsity_pattern("4x1") == Block(4, 1)
+    assert sparsity_pattern("2:4") == NM(2, 4)
 
 
 def test_the_ramp_rises_to_its_target():

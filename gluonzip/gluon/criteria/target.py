@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -86,6 +86,15 @@ class PruningTarget:
         if self.registered is None:
             return self.data is not None or self.gradients is not None
         return self.registered.needs == "gradient"
+
+    def scaled(self, share: float) -> PruningTarget:
+        """The target while ``share`` of it is in force. (N:M is in force at once.)
+
+        A threshold is not scaled: it is no amount.
+        """
+        if self.sparsity is None:
+            return self
+        return replace(self, sparsity=self.sparsity * share)
 
 
 def _is_number(value: object) -> bool:
