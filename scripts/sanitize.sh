@@ -24,7 +24,7 @@ esac
 # exceptions it intercepts. What Python leaks is its own affair.
 preload="$(gcc -print-file-name=$library) $(gcc -print-file-name=libstdc++.so)"
 root=$PWD
-[ $# -gt 0 ] || set -- "$root/tests/kernels" "$root/tests/runtime"
+[ $# -gt 0 ] || set -- "$root/tests/kernels" "$root/tests/engine" "$root/tests/runtime"
 cd "build/$kind"
 LD_PRELOAD=$preload PYTHONPATH="$root/build/$kind/lib" PYTHONMALLOC=malloc \
   ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \

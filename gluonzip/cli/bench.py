@@ -17,6 +17,14 @@ from gluonzip.cli.verb import verb
 @click.option("--threads", multiple=True, type=click.IntRange(1), help="Repeatable.")
 @click.option("--isa", help="Instruction set to force; default the best.")
 @click.option("--shape", help="Shape of one sample where the archive leaves it open: 3,224,224.")
+@click.option(
+    "--streams",
+    multiple=True,
+    type=click.IntRange(1),
+    help="Measure throughput with so many calls under way at once; repeatable.",
+)
+@click.option("--tune", is_flag=True, help="Measure each layer's fastest way first.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the profile's roofline (PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def bench(
     file: Path,
@@ -24,6 +32,9 @@ def bench(
     threads: tuple[int, ...],
     isa: str | None,
     shape: str | None,
+    streams: tuple[int, ...],
+    tune: bool,
+    plot: Path | None,
     as_json: bool,
 ) -> None:
     """Time FILE on random inputs: by batch and threads, and by layer.
@@ -34,12 +45,17 @@ def bench(
     Examples:
       gluonzip bench lenet.glz
       gluonzip bench lenet.glz --batch 1 --batch 16 --threads 1 --threads 2 --isa avx2
+      gluonzip bench resnet.glz --batch 1 --tune --streams 2 --plot roofline.png
     """
     from gluonzip.report import bench as measure
     from gluonzip.report.machine import machine
 
     sizes = tuple(int(n) for n in shape.split(",")) if shape else None
-    facts = measure.bench(file, batch or (1, 64), threads or (None,), isa, sizes)
+    facts = measure.bench(file, batch or (1, 64), threads or (None,), isa, sizes, streams, tune)
+    if plot is not None:
+        from gluonzip.report.roofline import plot_roofline
+
+        plot_roofline(facts.name, facts.profile, facts.limits, plot)
     if as_json:
         click.echo(json.dumps({"machine": asdict(machine()), **asdict(facts)}, indent=1))
         return

@@ -11,6 +11,7 @@ import numpy as np
 from gluonzip import _core
 from gluonzip.archive import to_bytes
 from gluonzip.errors import ConfigError
+from gluonzip.runtime.limits import hold_against, machine_limits
 from gluonzip.runtime.streams import Inputs, Streams
 from gluonzip.runtime.tuning import ChoiceCache
 
@@ -166,12 +167,21 @@ class Engine:
         arrays = self._core.run(list(inputs), names)
         return dict(zip(names, arrays[len(self.outputs) :], strict=True))
 
-    def profile(self, *inputs: np.ndarray, repeat: int = 10) -> list[dict[str, Any]]:
+    def limits(self) -> dict[str, float]:
+        """This machine's limits for the engine's instruction set and threads, measured when first
+        asked for: see :func:`gluonzip.runtime.limits.machine_limits`."""
+        return dict(machine_limits(self.isa, self.threads))
+
+    def profile(
+        self, *inputs: np.ndarray, repeat: int = 10, limits: bool = True
+    ) -> list[dict[str, Any]]:
         """What each node costs, in the order in which they run.
 
         One dict a node that takes time: name, op, kernel, milliseconds (median of ``repeat``
-        runs), macs (multiply-accumulates), bytes (read and written), share (of the total time).
-        Nodes that were fused into others or only alias memory are absent.
+        runs), macs (multiply-accumulates), bytes (read and written, each tensor once), share (of
+        the total time), macs_per_second, bytes_per_second; with ``limits`` also limit (what binds
+        it: ``s8``, ``f32`` or ``memory``) and share_of_limit (how much of it is reached), against
+        :meth:`limits`. Nodes that were fused into others or only alias memory are absent.
         """
         rows: dict[str, dict[str, Any]] = {}
         for step in self._core.profile(list(inputs), repeat):
@@ -190,6 +200,11 @@ class Engine:
         total = sum(row["milliseconds"] for row in rows.values())
         for row in rows.values():
             row["share"] = row["milliseconds"] / total if total else 0.0
+            seconds = max(row["milliseconds"], 1e-9) / 1e3
+            row["macs_per_second"] = row["macs"] / seconds
+            row["bytes_per_second"] = row["bytes"] / seconds
+            if limits:
+                hold_against(row, machine_limits(self.isa, self.threads))
         return list(rows.values())
 
     # ------------------------------------------------------------ facts

@@ -51,6 +51,22 @@ def test_bench_tells_batches_threads_and_layers(cli, dense_archive):
     assert facts["machine"]["cores"] >= 1
 
 
+def test_bench_measures_throughput_and_draws_the_roofline(
+    cli, dense_archive, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("GLUONZIP_CACHE", str(tmp_path / "cache"))
+    picture = tmp_path / "roofline.png"
+    done = cli("bench", dense_archive[0], "--batch", 1, "--threads", 2, "--streams", 1,
+               "--streams", 2, "--tune", "--plot", picture)  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for word in ("tiny: throughput", "streams", "of the limit", "GB read a second"):
+        assert word in done.stdout
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    done = cli("bench", dense_archive[0], "--threads", 1, "--streams", 2)
+    assert done.exit_code == 1
+    assert "streams = 2 must be" in done.output
+
+
 def bad_pickle(folder):
     path = folder / "x.npy"
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)

@@ -203,6 +203,28 @@ def test_profile_has_a_row_for_each_node_that_runs(rng):
     assert all(row["milliseconds"] >= 0 and row["bytes"] > 0 for row in rows.values())
 
 
+def test_profile_holds_layers_against_the_machines_limits(rng):
+    engine = Engine.from_graph(lenet(quantized=True), threads=1)
+    limits = engine.limits()
+    assert limits["s8"] > limits["f32"] > 1e9
+    assert limits["memory"] > 1e8
+    for row in engine.profile(image(rng, 8, 1, 28, 28), repeat=3):
+        seconds = row["milliseconds"] / 1e3
+        assert row["macs_per_second"] == pytest.approx(row["macs"] / seconds)
+        assert row["bytes_per_second"] == pytest.approx(row["bytes"] / seconds)
+        amount = row["bytes"] if row["limit"] == "memory" else row["macs"]
+        assert row["share_of_limit"] == pytest.approx(amount / limits[row["limit"]] / seconds)
+        if row["limit"] != "memory":
+            assert row["limit"] == ("s8" if "s8" in row["kernel"] else "f32")
+    assert "limit" not in engine.profile(image(rng, 1, 1, 28, 28), repeat=1, limits=False)[0]
+
+
+def test_the_reference_has_no_limit_of_arithmetic(rng):
+    engine = Engine.from_graph(lenet(quantized=True), threads=1, isa="reference")
+    rows = engine.profile(image(rng, 1, 1, 28, 28), repeat=1)
+    assert {row["limit"] for row in rows} == {"memory"}
+
+
 def test_facts(rng):
     engine = Engine.from_graph(lenet(quantized=True), threads=2)
     assert engine.inputs == [("data", (0, 1, 28, 28), "float32")]
