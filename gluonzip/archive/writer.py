@@ -88,7 +88,7 @@ def _build_family(graphs: Mapping[str, Graph]) -> tuple[bytes, ArchiveInfo]:
         for name, constant in graph.constants.items():
             key = _identity(constant)
             if key not in numbers:
-                entry, section = _tensor(name, constant)
+                entry, section = _tensor(name, constant, raw=False)
                 numbers[key] = len(sections)
                 index.tensors.append(entry)
                 sections.append(section)
