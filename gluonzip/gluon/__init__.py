@@ -12,6 +12,7 @@ from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.legacy import import_symbol
+from gluonzip.gluon.low_rank import factorize
 from gluonzip.gluon.onnx_import import import_onnx
 from gluonzip.gluon.penalties import BatchNormL1, GroupLasso, L1Penalty, PenalizedLoss
 from gluonzip.gluon.pruner import Pruner, iterative, linear, one_shot, polynomial
@@ -21,6 +22,7 @@ from gluonzip.gluon.rate import prune_by_rate, round_biases
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.record import LayerRecord
 from gluonzip.gluon.sharing import share, tie
+from gluonzip.gluon.soft_sharing import MixturePrior, tie_penalty
 from gluonzip.gluon.sparse import csr_ndarray, sparse_dot
 from gluonzip.gluon.sparse_dense import SparseDense
 from gluonzip.gluon.sparsity import Sparsity, sparsity
@@ -38,6 +40,7 @@ __all__ = [
     "L1Penalty",
     "Layer",
     "LayerRecord",
+    "MixturePrior",
     "Movement",
     "PenalizedLoss",
     "Pruner",
@@ -54,6 +57,7 @@ __all__ = [
     "csr_ndarray",
     "curvature",
     "export",
+    "factorize",
     "import_onnx",
     "import_symbol",
     "iterative",
@@ -74,6 +78,7 @@ __all__ = [
     "sparsity",
     "strip",
     "tie",
+    "tie_penalty",
     "trace",
     "trace_symbol",
 ]

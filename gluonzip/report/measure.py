@@ -73,8 +73,8 @@ def layer_facts(
 
 
 def _own_parameters(block: Any) -> dict[str, Any]:
-    """The layer's parameters without what compression added (masks, input scale)."""
-    added = {*getattr(block, "_masks", {}).values(), "input_scale"}
+    """The layer's parameters without what compression added (masks, codebooks, input scale)."""
+    added = block._added() if hasattr(block, "_added") else set()
     return {k: p for k, p in block._reg_params.items() if k not in added}
 
 

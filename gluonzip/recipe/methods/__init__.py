@@ -2,8 +2,10 @@
 
 from gluonzip.recipe.methods.base import Method
 from gluonzip.recipe.methods.finetune import Finetune
+from gluonzip.recipe.methods.low_rank import LowRank
 from gluonzip.recipe.methods.prune import Prune
 from gluonzip.recipe.methods.quantize import Quantize
+from gluonzip.recipe.methods.share import Share
 from gluonzip.recipe.methods.together import Together
 from gluonzip.recipe.methods.train import Train
 
@@ -13,6 +15,18 @@ METHODS: dict[str, type[Method]] = {
     "finetune": Finetune,
     "quantize": Quantize,
     "distill": Together,
+    "share": Share,
+    "low_rank": LowRank,
 }
 
-__all__ = ["METHODS", "Finetune", "Method", "Prune", "Quantize", "Together", "Train"]
+__all__ = [
+    "METHODS",
+    "Finetune",
+    "LowRank",
+    "Method",
+    "Prune",
+    "Quantize",
+    "Share",
+    "Together",
+    "Train",
+]
