@@ -11,7 +11,7 @@ from gluonzip.errors import UnsupportedError
 from gluonzip.graph import Graph, Node, validate
 from gluonzip.graph.declined import check_operators
 from gluonzip.onnx.builder import ONLY_FOR_RUNTIMES, Builder
-from gluonzip.onnx.codes import codes_of
+from gluonzip.onnx.codes import Codes, codes_of
 from gluonzip.onnx.emit import EMITTERS, NOT_EMITTED, State, View
 from gluonzip.onnx.lengths import Axes
 from gluonzip.onnx.package import IR_VERSION, OPSET, onnx
@@ -42,10 +42,10 @@ def to_model(
 
     int8 tensors stand between QuantizeLinear and DequantizeLinear such that runtimes use integer
     kernels; ``ranges`` (max |x| of weighted sums, from ``passes.quantize.sum_ranges``) gives the
-    layers an int8 output that answer in float32. Axis 0 of every input is free where the graph
-    allows it. Raises UnsupportedError that names every operator without an equivalent.
+    convolutions an int8 output that answer in float32. Axis 0 of every input is free where the
+    graph allows it. Raises UnsupportedError that names every operator without an equivalent.
     """
-    prepared = separate_epilogues(optimize(graph), ranges)
+    prepared = separate_epilogues(optimize(graph), ranges, outputs=("conv2d",))
     prepared.outputs = list(graph.outputs)
     validate(prepared)
     check_operators(prepared, NOT_EMITTED, EMITTERS, "ONNX")
@@ -60,22 +60,25 @@ def to_model(
 
 def _emit(state: State, node: Node, positive: set[str], original: set[str]) -> None:
     builder = state.builder
-    out = node.outputs[0]
-    t = state.axes.type(out)
-    codes = None
-    if t.dtype == "int8":
-        codes = codes_of(node, out, t.scale, state.codes, positive)
+    codes = _output_codes(state, node, positive)
     since = len(builder.nodes)
     results = EMITTERS[node.op](View(state, node, codes))
     results = [results] if isinstance(results, str) else list(results)
-    if codes is not None:
-        # What only moves codes keeps their scale: not a quantizer of its own.
-        own = out in original and (node.op == "relu" or not moves_codes(node))
-        doc = f"gluonzip: scale={codes.graph_scale!s}" if own else ONLY_FOR_RUNTIMES
-        results = [state.quantize(results[0], codes, out, doc)]
-        state.codes[out] = codes
     for result, name in zip(results, node.outputs, strict=True):
+        if codes is not None:
+            # What only moves codes keeps their scale: not a quantizer of its own.
+            own = name in original and (node.op == "relu" or not moves_codes(node))
+            doc = f"gluonzip: scale={codes.graph_scale!s}" if own else ONLY_FOR_RUNTIMES
+            result = state.quantize(result, codes, name, doc)
+            state.codes[name] = codes
         builder.rename(result, name, since)
+
+
+def _output_codes(state: State, node: Node, positive: set[str]) -> Codes | None:
+    """How the node's outputs are stored, if they are int8."""
+    name = node.outputs[0]
+    t = state.axes.type(name)
+    return codes_of(node, name, t.scale, state.codes, positive) if t.dtype == "int8" else None
 
 
 # ---------------------------------------------------------------- the model around the nodes

@@ -13,28 +13,30 @@ import numpy as np
 
 from gluonzip.graph import OPS, Graph, Names, Node, TensorType, interpret, known_types
 from gluonzip.passes.quantize.calibrate import Batch, Run
-from gluonzip.passes.quantize.kinds import has_quantized_weight
+from gluonzip.passes.quantize.kinds import WEIGHTED, has_quantized_weight
 
 NON_NEGATIVE = frozenset(("relu", "sigmoid", "hard_sigmoid", "exp", "sqrt", "abs", "square"))
 """Element-wise operators whose values are never below zero."""
 
-_KEEPS_SIGN = frozenset(
-    ("max_pool", "global_max_pool", "flatten", "reshape", "transpose", "slice_axis", "identity")
-    + ("pad", "quantize", "avg_pool", "global_avg_pool", "concat", "dequantize")
+_KEEPS_SIGN = frozenset(name for name, spec in OPS.items() if spec.on_codes) | frozenset(
+    ("quantize", "dequantize", "avg_pool", "global_avg_pool", "adaptive_avg_pool", "concat")
+    + ("resize_bilinear", "mean", "sum", "max", "mul", "matmul")
 )
 
 
 def separate_epilogues(
-    graph: Graph, ranges: Mapping[str, float] | None = None, outputs: bool = True
+    graph: Graph,
+    ranges: Mapping[str, float] | None = None,
+    outputs: Collection[str] = WEIGHTED,
 ) -> Graph:
     """``graph`` whose integer layers end with requantization: residuals become ``add`` nodes and
     leaky ReLUs nodes of their own.
 
     ``ranges``: max |x| of weighted sums by the name of their tensor (that of the layer's output,
     or what :func:`sums` lists); with them, integer layers that answer in float32 get an int8 output
-    as well, unless ``outputs`` is False. Without a range, a sum under a residual gets the smallest
-    scale that saturates only where the added and requantized value saturates too; one under a leaky
-    ReLU gets that of its output.
+    as well, those of the operators ``outputs``. Without a range, a sum under a residual gets the
+    smallest scale that saturates only where the added and requantized value saturates too; one
+    under a leaky ReLU gets that of its output.
     """
     ranges = ranges or {}
     graph = graph.copy()
@@ -46,7 +48,7 @@ def separate_epilogues(
             nodes.append(node)
         elif _has_residual(node) or _is_leaky(node):
             nodes += _split(node, types, positive, ranges, names)
-        elif outputs and node.attrs.get("out_scale") is None and node.output in ranges:
+        elif _answers_in_float(node) and node.op in outputs and node.output in ranges:
             nodes += _requantized(node, ranges[node.output], names)
         else:
             nodes.append(node)
@@ -144,6 +146,10 @@ def _without_epilogue(node: Node) -> tuple[dict, dict]:
 
 def _has_residual(node: Node) -> bool:
     return bool(_operands(node)[3])
+
+
+def _answers_in_float(node: Node) -> bool:
+    return node.attrs.get("out_scale") is None
 
 
 def _is_leaky(node: Node) -> bool:

@@ -53,7 +53,8 @@ def _slice(v: View, x: Tensor, axis: int, begin: int, shape) -> Tensor:
 
 @emitter("split")
 def split(v: View) -> list[Tensor]:
-    axis, x = stored_axis(v.a.axis, v.rank), v.real()
+    axis = stored_axis(v.a.axis, v.rank)
+    x = v.tensor() if v.type.dtype == "int8" else v.real()
     length = x.shape[axis] // v.a.n_outputs
     shape = [length if at == axis else n for at, n in enumerate(x.shape)]
     parts = [_slice(v, x, axis, i * length, shape) for i in range(v.a.n_outputs)]
