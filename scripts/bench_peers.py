@@ -4,7 +4,9 @@
     python scripts/bench_peers.py --networks resnet50_v1 --batches 1 --rounds 5
 
 Weights and inputs are the same on every side; each side is a process of its own with all cores, and
-sides take turns. Peers run with graph optimisation on. Needs ``pip install -e '.[peers]'``; a peer
+sides take turns. A turn measures the steady state: 5 calls that wake the threads and fill the
+caches, and are not counted, then 40 (batch 1), or 1 and 4 (larger batches); --calls gives another
+number. Peers run with graph optimisation on. Needs ``pip install -e '.[peers]'``; a peer
 that is not installed is named as missing. To measure a peer in another environment, give its
 interpreter: ``--python openvino=/path/to/venv/bin/python`` (model files that it cannot build itself
 are built by the first environment). Covers targets T1, T2, T11 (first answer), T13 (peak memory).
@@ -81,11 +83,13 @@ class Worker:
         return json.loads(line) if line else None
 
     def time(self, calls: int) -> list[float]:
-        self.process.stdin.write(f"{calls}\n")
+        """Milliseconds of ``calls`` calls, after some that are not counted."""
+        warm_up = 5 if calls >= 10 else 1
+        self.process.stdin.write(f"{warm_up + calls}\n")
         self.process.stdin.flush()
         taken = self._answer()
         time.sleep(0.01)  # let this side's threads fall asleep before the next side's turn
-        return taken[1:] if len(taken) > 2 else taken  # the first call refills the caches
+        return taken[warm_up:]
 
     def close(self) -> None:
         self.process.stdin.close()
@@ -105,7 +109,7 @@ def measure(network: str, batch: int, options, pythons: dict[str, str]) -> dict:
         for side in options.sides
     }
     running = {side: worker for side, worker in workers.items() if not worker.error}
-    calls = options.calls or (8 if batch == 1 else 3)
+    calls = options.calls or (40 if batch == 1 else 4)
     medians = benchmark.alternate({s: w.time for s, w in running.items()}, options.rounds, calls)
     for worker in workers.values():
         worker.close()
@@ -121,7 +125,9 @@ def measure(network: str, batch: int, options, pythons: dict[str, str]) -> dict:
 
 def print_row(row: dict, sides: list[str]) -> None:
     cells = [f"{row['ms'][side]:10.2f}" if side in row["ms"] else "   missing" for side in sides]
-    print(f"{row['network']:18}{row['batch']:6d}" + "".join(f"{c:>18}" for c in cells), flush=True)
+    found = ratio(row)
+    cells = "".join(f"{c:>18}" for c in cells) + (f"{found:10.2f}x" if found else "")
+    print(f"{row['network']:18}{row['batch']:6d}{cells}", flush=True)
     for side, reason in row["missing"].items():
         print(f"    {side} is missing: {reason}", flush=True)
 
@@ -203,7 +209,12 @@ def main() -> None:
 
     facts = benchmark.machine()
     print(f"{facts['cpu']}, {chosen.threads} threads, {facts['isa']}; medians, milliseconds a call")
-    print(f"{'network':18}{'batch':>6}" + "".join(f"{side:>18}" for side in chosen.sides))
+    print("best peer: the fastest int8 peer's time over gluonzip int8's")
+    print(
+        f"{'network':18}{'batch':>6}"
+        + "".join(f"{side:>18}" for side in chosen.sides)
+        + f"{'best peer':>11}"
+    )
     rows = []
     for network in chosen.networks:
         for batch in chosen.batches:

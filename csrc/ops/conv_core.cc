@@ -35,14 +35,19 @@ std::vector<T> block_diagonal(const Filter& f, const std::vector<T>& weights, in
 }
 
 // Kernels address groups at multiples of 4 channels. Narrower groups are put together, with zeros
-// where one group's outputs meet another's inputs.
-void align_groups(Filter* f) {
+// where one group's outputs meet another's inputs. Groups with fewer outputs than a vector has
+// `lanes` are put together until they fill it: the zeros multiply in lanes that would be idle.
+void align_groups(Filter* f, int64_t lanes) {
   const int64_t out = f->out / f->groups;
+  const auto fits = [&](int64_t merged) {
+    return f->groups % merged == 0 &&
+           (merged == f->groups ||
+            (merged * f->channels % kChannelAlign == 0 && merged * out % kChannelAlign == 0));
+  };
   int64_t merged = 1;
-  while (f->groups % merged != 0 ||
-         (merged < f->groups &&
-          (merged * f->channels % kChannelAlign != 0 || merged * out % kChannelAlign != 0))) {
-    ++merged;
+  while (!fits(merged)) ++merged;
+  for (int64_t more = merged; more * out <= lanes; ++more) {
+    if (fits(more)) merged = more;
   }
   if (merged == 1) return;
   if (f->quantized()) {
@@ -259,7 +264,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   kh_ = filter.kh;
   kw_ = filter.kw;
   depthwise_ = filter.groups > 1 && filter.channels == 1 && filter.out == filter.groups;
-  if (!depthwise_) align_groups(&filter);
+  if (!depthwise_) align_groups(&filter, table.conv_s8.panel >= 64 ? 16 : 8);
   groups_ = depthwise_ ? 1 : filter.groups;
   channels_ = depthwise_ ? filter.groups : filter.channels;
   out_channels_ = filter.out / groups_;

@@ -7,7 +7,7 @@ import pytest
 from engine_graphs import check, floats, image, one_node, weight
 
 from gluonzip.errors import GraphError, ShapeError, UnsupportedError
-from gluonzip.graph import OPS, Constant, Graph, Input, Node
+from gluonzip.graph import OPS, Constant, Graph, Input, Node, infer_types
 from gluonzip.runtime import Engine, isas
 
 
@@ -39,6 +39,10 @@ CONVS = {
     "groups of 3": ((1, 12, 6, 6), (12, 3, 3, 3), {"groups": 4, "pad": [1, 1, 1, 1]}),
     "5 groups of 2 to 3": ((1, 10, 6, 6), (15, 2, 3, 3), {"groups": 5}),
     "6 groups of 1 to 2": ((1, 6, 6, 6), (12, 1, 3, 3), {"groups": 6}),
+    "32 groups of 4": ((1, 128, 5, 6), (128, 4, 3, 3), {"groups": 32, "pad": [1, 1, 1, 1]}),
+    "12 groups of 8 to 4": ((1, 96, 5, 4), (48, 8, 3, 3), {"groups": 12, "stride": [2, 2]}),
+    "20 groups of 3 to 5": ((1, 60, 5, 4), (100, 3, 1, 1), {"groups": 20}),
+    "4 groups of 16": ((1, 64, 5, 4), (64, 16, 3, 3), {"groups": 4, "pad": [1, 1, 1, 1]}),
     "depthwise": ((2, 16, 9, 9), (16, 1, 3, 3), {"groups": 16, "pad": [1, 1, 1, 1]}),
     "depthwise, odd, strided": (
         (1, 13, 9, 8), (13, 1, 3, 3), {"groups": 13, "stride": [2, 2], "pad": [1, 1, 1, 1]}),
@@ -58,7 +62,9 @@ def test_conv2d(rng, case, quantized):
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("case", ["3x3", "odd channels", "groups of 3", "depthwise, odd, strided"])
+@pytest.mark.parametrize(
+    "case", ["3x3", "odd channels", "groups of 3", "32 groups of 4", "depthwise, odd, strided"]
+)
 def test_conv2d_int8_on_every_isa(rng, case, isa):
     shape, w, attrs = CONVS[case]
     constants = {"w": weight(rng, *w, quantized=True), "b": floats(rng, w[0])}
@@ -122,6 +128,14 @@ TRANSPOSED = {
     "groups": ((1, 8, 5, 5), (8, 3, 3, 3), {"groups": 2, "stride": [3, 2]}),
     "dilated, deep pad": ((1, 4, 7, 7), (4, 4, 2, 2), {"dilation": [2, 1], "pad": [3, 2, 3, 2]}),
     "depthwise": ((1, 8, 5, 5), (8, 1, 4, 4), {"groups": 8, "stride": [2, 2], "pad": [1, 1, 1, 1]}),
+    "stride 1": ((2, 5, 6, 5), (5, 7, 3, 3), {"pad": [1, 0, 1, 2]}),
+    "stride above the kernel": ((1, 6, 4, 3), (6, 5, 2, 1), {"stride": [3, 4]}),
+    "uneven strides and pads": (
+        (2, 8, 4, 5), (8, 9, 5, 4), {"stride": [3, 2], "pad": [2, 0, 1, 3], "output_pad": [2, 1]}),
+    "deep pad": ((1, 4, 7, 7), (4, 4, 2, 2), {"stride": [2, 2], "pad": [5, 4] * 2}),
+    "8x, one column": ((1, 12, 3, 1), (12, 3, 16, 16), {"stride": [8, 8], "pad": [4, 4, 4, 4]}),
+    "more phases than are worth it": ((1, 3, 2, 2), (3, 2, 18, 18), {"stride": [9, 9]}),
+    "fewer outputs than phases": ((1, 4, 1, 1), (4, 3, 2, 2), {"stride": [4, 4]}),
 }  # fmt: skip
 
 
@@ -138,6 +152,42 @@ def test_conv_transpose2d(rng, case, quantized):
         "conv_transpose2d", [shape], constants, {**attrs, **tail}, scales(quantized, 0.02)
     )
     check(graph, image(rng, *shape), threads=2)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("residual", [False, True])
+def test_conv_transpose2d_int8_on_every_isa(rng, isa, residual):
+    shape, w, attrs = TRANSPOSED["uneven strides and pads"]
+    attrs = {**attrs, "act": "leaky_relu", "act_slope": 0.1, "out_scale": 0.03}
+    constants = {"w": weight(rng, *w, quantized=True, axis=1), "b": floats(rng, w[1])}
+    graph = one_node("conv_transpose2d", [shape], constants, attrs, (0.02,))
+    arrays = [image(rng, *shape)]
+    if residual:
+        out = infer_types(graph, {"x0": shape})["y"].shape
+        graph = one_node("conv_transpose2d", [shape, out], constants, attrs, (0.02, 0.04))
+        x, r, weights, bias = graph.nodes[-1].inputs
+        graph.nodes[-1].inputs = [x, weights, bias, r]
+        arrays.append(image(rng, *out))
+    check(graph, *arrays, isa=isa, threads=2)
+
+
+@both
+def test_conv_transpose2d_writes_into_a_concat(rng, quantized):
+    tail = {"out_scale": 0.03} if quantized else {}
+    nodes = [Node("quantize", "q", ["x"], ["qx"], {"scale": 0.02})] if quantized else []
+    source = "qx" if quantized else "x"
+    up = {"stride": [2, 2], "pad": [1, 1, 1, 1], **tail}
+    nodes += [
+        Node("conv_transpose2d", "a", [source, "w0"], ["ya"], dict(up)),
+        Node("conv_transpose2d", "b", [source, "w1"], ["yb"], dict(up)),
+        Node("concat", "cat", ["ya", "yb"], ["y"], dict(tail)),
+    ]
+    constants = {
+        "w0": weight(rng, 6, 8, 4, 4, quantized=quantized, axis=1),
+        "w1": weight(rng, 6, 5, 4, 4, quantized=quantized, axis=1),
+    }
+    graph = Graph([Input("x", (0, 6, 5, 4))], ["y"], nodes, constants)
+    check(graph, image(rng, 2, 6, 5, 4), threads=2)
 
 
 # ---------------------------------------------------------------- dense
