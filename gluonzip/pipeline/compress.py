@@ -14,7 +14,8 @@ from gluonzip._version import __version__
 from gluonzip.archive import to_bytes, write
 from gluonzip.errors import ConfigError, DataError
 from gluonzip.graph import Graph
-from gluonzip.pipeline.graphs import to_graph
+from gluonzip.pipeline.errors_of_layers import errors_of_layers
+from gluonzip.pipeline.graphs import independent, to_graph
 from gluonzip.pipeline.result import Result
 from gluonzip.recipe import Job, Recipe, load
 from gluonzip.report import Report, Stage, measure
@@ -73,6 +74,7 @@ class _Run:
         self.stages: list[Stage] = []
         self.dense: Any = None
         self.dense_weights: dict[str, np.ndarray] = {}
+        self.dense_graph: Graph | None = None
         self.begin = self.stage_begin = time.perf_counter()
 
     def run(self) -> Result:
@@ -99,6 +101,7 @@ class _Run:
 
         self.dense = snapshot(self.job.net, mx.nd.array(self.sample))
         self.dense_weights = measure.effective_weights(self.job.net)
+        self.dense_graph = independent(self._graph())
         if self.job.teacher is None:
             # With its layers, so that features can be tapped (the snapshot is one symbol).
             self.job.teacher = frozen_copy(self.job.net)
@@ -152,6 +155,7 @@ class _Run:
             agreement=None if scores is None else measure.agreement(scores[0], scores[1]),
             histograms=measure.histograms(self.dense_weights, measure.effective_weights(net)),
             seconds=time.perf_counter() - self.begin,
+            diagnosis=errors_of_layers(self.dense_graph, graph, self.sample, self.threads),
         )
         return Result(net, graph, report, meta)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from gluonzip.graph import Graph
@@ -17,4 +18,14 @@ def to_graph(net: Any, shape: tuple[int, ...], name: str) -> Graph:
 
     graph = optimize(trace(net, shape))
     graph.name = name
+    return graph
+
+
+def independent(graph: Graph) -> Graph:
+    """A copy with arrays of its own, which training the network does not touch."""
+    graph = graph.copy()
+    graph.constants = {
+        name: replace(constant, data=constant.data.copy())
+        for name, constant in graph.constants.items()
+    }
     return graph

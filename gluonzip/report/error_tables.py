@@ -6,7 +6,7 @@ import math
 
 from gluonzip.report.diagnosis import Diagnosis, LayerError, Quality
 from gluonzip.report.sensitivity import LayerSensitivity, Sensitivity
-from gluonzip.report.tables import Table, percent
+from gluonzip.report.tables import Table, decibels, percent
 
 
 def diagnosis_tables(diagnosis: Diagnosis) -> list[Table]:
@@ -21,27 +21,21 @@ def diagnosis_tables(diagnosis: Diagnosis) -> list[Table]:
 def errors(diagnosis: Diagnosis) -> Table:
     """The errors of every layer that can be compared."""
     header = (
-        "layer", "operator", "introduced dB", "cosine", "accumulated dB", "cosine", "weight dB",
-        "bits w/a", "zeros", "clipped", "range used", "dead channels", "note",
+        "layer", "operator", "introduced", "cosine", "accumulated", "cosine", "weight",
+        "bits w/a", "zeros", "clipped", "range", "dead", "note",
     )  # fmt: skip
     rows = tuple(_row(layer) for layer in diagnosis.layers)
     note = (
         f"{diagnosis.compressed} against the dense {diagnosis.dense} on {diagnosis.rows:,} "
         "samples, worst layer first; introduced: the layer alone on the dense network's inputs; "
-        "accumulated: as it runs; dB: signal by noise, more is better"
+        "accumulated: as it runs; both and that of the weight: signal by noise, more is better; "
+        "clipped, range: values beyond the input quantizer's range, share of it in use; dead: "
+        "output channels that never change"
     )
-    return Table("Errors by layer", header, rows, left=2, note=note, wide=frozenset({12}))
-
-
-def decibels(value: float) -> str:
-    """One digit; equal tensors say so.
-
-    >>> decibels(31.47), decibels(math.inf)
-    ('31.5', 'equal')
-    """
-    if math.isfinite(value):
-        return f"{value:.1f}"
-    return "equal" if value > 0 else "lost"
+    used = [i for i in range(len(header)) if not rows or any(row[i] != "-" for row in rows)]
+    words = frozenset(at for at, i in enumerate(used) if header[i] == "note")
+    header, *rows = (tuple(line[i] for i in used) for line in (header, *rows))
+    return Table("Errors by layer, dB", header, tuple(rows), left=2, note=note, wide=words)
 
 
 def _row(layer: LayerError) -> tuple[str, ...]:

@@ -9,9 +9,13 @@ from gluonzip.report.tables import Table, tables
 def render(report: Report) -> str:
     """The whole report; the pictures are linked as :meth:`Report.save` names them."""
     parts = [f"# {report.name}", *(table_text(table) for table in tables(report))]
+    if report.diagnosis is not None and report.diagnosis.advice:
+        parts.append("\n".join(f"- {line}" for line in report.diagnosis.advice))
     parts.append("![size and accuracy by stage](stages.png)")
     if report.histograms:
         parts.append("![weights before and after](weights.png)")
+    if report.diagnosis is not None:
+        parts.append("![errors by layer](errors.png)")
     return "\n\n".join(parts) + "\n"
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gluonzip.report.diagnosis import Diagnosis, plain_values
 from gluonzip.report.facts import (
     Agreement,
     ArchiveBytes,
@@ -24,7 +25,8 @@ class Report:
 
     ``dense_bytes``: of the dense network's fp32 parameters. ``dense_accuracy`` and
     ``engine_accuracy``: shares of the validation data, None without any. ``stages``: from the dense
-    network on.
+    network on. ``diagnosis``: the errors of the layers on a few samples, what runs against the
+    dense network.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Report:
     agreement: Agreement | None
     histograms: tuple[Histogram, ...]
     seconds: float
+    diagnosis: Diagnosis | None = None
 
     @property
     def ratio(self) -> float:
@@ -55,7 +58,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able facts, with ``ratio`` and ``drop``."""
-        return {**asdict(self), "ratio": self.ratio, "drop": self.drop}
+        return {**plain_values(asdict(self)), "ratio": self.ratio, "drop": self.drop}
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), indent=1) + "\n"
@@ -72,16 +75,21 @@ class Report:
         return render(self, width)
 
     def save(self, folder: str | Path) -> list[Path]:
-        """``report.md``, ``report.json``, ``stages.png`` and ``weights.png`` in ``folder``."""
+        """``report.md``, ``report.json``, ``report.html`` and the pictures in ``folder``:
+        ``stages.png``, ``weights.png`` and, with a diagnosis, ``errors.png``."""
+        from gluonzip.report.html import render
         from gluonzip.report.plots import plot_stages, plot_weights
 
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        written = [folder / "report.md", folder / "report.json"]
-        written[0].write_text(self.to_markdown(), encoding="utf-8")
-        written[1].write_text(self.to_json(), encoding="utf-8")
-        return [
-            *written,
+        pictures = [
             plot_stages(self, folder / "stages.png"),
             plot_weights(self, folder / "weights.png"),
         ]
+        if self.diagnosis is not None:
+            pictures.append(self.diagnosis.plot(folder / "errors.png"))
+        written = [folder / f"report.{form}" for form in ("md", "json", "html")]
+        texts = (self.to_markdown(), self.to_json(), render(self, pictures))
+        for path, text in zip(written, texts, strict=True):
+            path.write_text(text, encoding="utf-8")
+        return [*written, *pictures]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
+from gluonzip.report.diagnosis import Quality
 from gluonzip.report.facts import ArchiveBytes, LayerFacts
 from gluonzip.report.report import Report
 
@@ -25,8 +27,12 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """Summary, layers, stages, archive."""
-    return [summary(report), layers(report), stages(report), archive(report.archive, "Archive")]
+    """Summary, layers, errors of the layers if they were measured, stages, archive."""
+    from gluonzip.report.error_tables import diagnosis_tables
+
+    errors = [] if report.diagnosis is None else diagnosis_tables(report.diagnosis)
+    last = [stages(report), archive(report.archive, "Archive")]
+    return [summary(report), layers(report), *errors, *last]
 
 
 def summary(report: Report) -> Table:
@@ -84,13 +90,16 @@ def layers(report: Report) -> Table:
     """Every weighted layer, compressed or skipped and why."""
     header = (
         "layer", "type", "weight", "parameters", "zeros", "bits w/a", "fp32 bytes", "bytes",
-        "ratio", "stored as", "skipped",
+        "ratio", "error dB", "stored as", "skipped",
     )  # fmt: skip
-    rows = [_layer_row(layer) for layer in report.layers]
-    return Table("Layers", header, tuple(rows), left=3, wide=frozenset({9, 10}))
+    found = () if report.diagnosis is None else report.diagnosis.layers
+    errors = {layer.name: layer.introduced for layer in found if layer.introduced}
+    rows = [_layer_row(layer, errors.get(layer.name)) for layer in report.layers]
+    note = "error: introduced by the layer alone, signal by noise" if errors else ""
+    return Table("Layers", header, tuple(rows), left=3, note=note, wide=frozenset({10, 11}))
 
 
-def _layer_row(layer: LayerFacts) -> tuple[str, ...]:
+def _layer_row(layer: LayerFacts, error: Quality | None) -> tuple[str, ...]:
     return (
         layer.name,
         layer.kind,
@@ -101,6 +110,7 @@ def _layer_row(layer: LayerFacts) -> tuple[str, ...]:
         f"{layer.dense_bytes:,}",
         f"{layer.archive_bytes:,}",
         f"{layer.dense_bytes / layer.archive_bytes:.1f}x" if layer.archive_bytes else "-",
+        "-" if error is None else decibels(error.sqnr),
         layer.encoding,
         layer.reason or "-",
     )
@@ -143,6 +153,17 @@ def archive(parts: ArchiveBytes, title: str) -> Table:
         ("total", "", "", "", f"{parts.total:,}"),
     ]
     return Table(title, ("part", "tensor", "stored as", "bits", "bytes"), tuple(rows), left=3)
+
+
+def decibels(value: float) -> str:
+    """One digit; equal tensors say so.
+
+    >>> decibels(31.47), decibels(float("inf"))
+    ('31.5', 'equal')
+    """
+    if math.isfinite(value):
+        return f"{value:.1f}"
+    return "equal" if value > 0 else "lost"
 
 
 def percent(share: float | None, digits: int = 2) -> str:

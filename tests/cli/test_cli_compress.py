@@ -20,6 +20,8 @@ def test_a_recipe_from_start_to_finish(cli, tmp_path):
     assert {p.name for p in folder.iterdir()} == {
         "lenet.glz",
         "recipe.yaml",
+        "errors.png",
+        "report.html",
         "report.json",
         "report.md",
         "stages.png",

@@ -190,3 +190,31 @@ def test_a_network_that_cannot_be_traced_is_told_before_training(monkeypatch):
     net.initialize()
     with pytest.raises(TraceError):
         compress([STAGES[0], {"method": "quantize"}], net=net)
+
+
+def test_the_report_has_the_errors_of_the_layers(result):
+    """What runs against the network as it was before the first stage that compresses."""
+    found = result.report.diagnosis
+    assert found.rows == 25  # the first batch of the validation data
+    assert [layer.name for layer in found.in_order()] == ["0", "1", "2"]
+    assert found.skipped == {}
+    for layer in found.layers:
+        assert 0 < layer.introduced.sqnr < 60
+        assert (layer.weight.bits, layer.input.bits) == (8, 8)
+    assert found["0"].weight.sparsity >= 0.75
+
+
+def test_nothing_compressed_has_no_errors():
+    found = compress([STAGES[0]]).report.diagnosis
+    assert all(layer.accumulated.sqnr > 100 for layer in found.layers)
+
+
+def test_a_diagnosis_that_fails_says_why():
+    from gluonzip.graph import Graph, Input, Node
+    from gluonzip.pipeline.errors_of_layers import errors_of_layers
+
+    nothing = Graph([Input("x", (0, 3))], ["y"], [Node("relu", "r", ["x"], ["y"])], {})
+    found = errors_of_layers(nothing, nothing, np.ones((2, 3), "float32"), 1)
+    assert found.layers == ()
+    assert "neither network has a layer" in found.skipped["(every layer)"]
+    assert "neither network" in found.to_text()

@@ -1,10 +1,14 @@
 """Every form of a report says the same facts."""
 
+import base64
 import json
+import math
+from html.parser import HTMLParser
 
 import pytest
 from matplotlib.image import imread
 
+from gluonzip.auto import Diagnosis, LayerError, Quality
 from gluonzip.report import (
     Agreement,
     ArchiveBytes,
@@ -111,10 +115,11 @@ def test_save_writes_text_and_pictures(tmp_path):
     assert [path.name for path in written] == [
         "report.md",
         "report.json",
+        "report.html",
         "stages.png",
         "weights.png",
     ]
-    for path in written[2:]:
+    for path in written[3:]:
         picture = imread(path)
         assert picture.shape[0] > 200
         assert picture[..., :3].std() > 0.02, "an empty picture"
@@ -132,6 +137,42 @@ def test_the_picture_of_a_deep_network_stays_of_a_size(tmp_path):
     )
     sizes = []
     for name, histograms in (("a", shallow), ("b", deep)):
-        path = make(histograms=histograms).save(tmp_path / name)[3]
+        path = make(histograms=histograms).save(tmp_path / name)[4]
         sizes.append(imread(path).shape)
     assert sizes[0] == sizes[1]
+
+
+def diagnosis():
+    layers = (
+        LayerError("fc", "dense", Quality(12.5, 0.97), Quality(11.0, 0.96), None, None, 10, (3,)),
+        LayerError("out", "dense", None, Quality(math.inf, 1.0), None, None, 2, (), "why | not"),
+    )
+    return Diagnosis(
+        "dense", "tiny", 64, layers, ("fc", "out"), {"y": Quality(20.0, 0.99)}, {"x": "no <such>"},
+        ("fc: prune it less",),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["to_markdown", "to_text"])
+def test_errors_of_the_layers_are_in_every_form(form):
+    text = getattr(make(diagnosis=diagnosis()), form)()
+    for fact in ("Errors by layer", "12.5", "0.9700", "1 of 10", "equal", "no <such>"):
+        assert fact in " ".join(text.split()), fact
+    facts = json.loads(make(diagnosis=diagnosis()).to_json())["diagnosis"]
+    assert facts["layers"][1]["accumulated"]["sqnr"] == "inf"
+    assert facts["advice"] == ["fc: prune it less"]
+
+
+def test_html_holds_the_tables_and_the_pictures(tmp_path):
+    written = make(diagnosis=diagnosis()).save(tmp_path)
+    assert [path.name for path in written][-1] == "errors.png"
+    html = (tmp_path / "report.html").read_text()
+    for picture in ("stages", "weights", "errors"):
+        data = base64.b64encode((tmp_path / f"{picture}.png").read_bytes()).decode()
+        assert data in html
+    for fact in ("98.30 %", "no &lt;such&gt;", "fc: prune it less", "10x199"):
+        assert fact in html
+    pages = HTMLParser()
+    pages.feed(html)
+    assert html.count("<table>") == html.count("</table>") == 7
+    assert "![errors by layer](errors.png)" in (tmp_path / "report.md").read_text()
