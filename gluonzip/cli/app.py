@@ -7,10 +7,12 @@ import click
 from gluonzip._version import __version__
 from gluonzip.cli.bench import bench
 from gluonzip.cli.compress import compress
+from gluonzip.cli.diagnose import diagnose
 from gluonzip.cli.export import export
 from gluonzip.cli.import_ import import_
 from gluonzip.cli.inspect import inspect
 from gluonzip.cli.run import run
+from gluonzip.cli.sensitivity import sensitivity
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +25,7 @@ def app() -> None:
       gluonzip compress lenet                      train, prune, quantize, pack LeNet-5
       gluonzip inspect runs/lenet/lenet.glz        where every byte goes
       gluonzip bench runs/lenet/lenet.glz          latency by batch, and by layer
+      gluonzip diagnose dense.glz int8.glz --input digits.npy
       gluonzip run runs/lenet/lenet.glz --input digits.npy --output scores.npy
       gluonzip export runs/lenet/lenet.glz --to onnx   also tflite, mxnet; checked
       gluonzip import resnet18.onnx                trained elsewhere, compressed here
@@ -31,6 +34,6 @@ def app() -> None:
     """
 
 
-for verb in (compress, inspect, bench, run, export):
+for verb in (compress, inspect, bench, run, export, diagnose, sensitivity):
     app.add_command(verb)
 app.add_command(import_, "import")

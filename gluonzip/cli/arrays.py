@@ -36,6 +36,18 @@ def load_inputs(path: Path, names: Sequence[str]) -> list[np.ndarray]:
         return [_float32(found[name], path) for name in names]
 
 
+def load_labels(path: Path) -> np.ndarray:
+    """The array of a .npy file, as it is. DataError names file and reason."""
+    try:
+        found = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = getattr(error, "strerror", None) or "it is not an array file of NumPy"
+        raise DataError(f"labels {str(path)!r} cannot be read: {reason}") from None
+    if not isinstance(found, np.ndarray):
+        raise DataError(f"labels {str(path)!r} must be one array (.npy)")
+    return found
+
+
 def _float32(array: np.ndarray, path: Path) -> np.ndarray:
     """float64 and float16 are converted; anything else is an error: its scale is not known."""
     if array.dtype.kind != "f":
