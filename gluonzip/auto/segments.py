@@ -1,9 +1,10 @@
-"""A graph in pieces: what runs between two nodes, from values that are there already."""
+"""A graph in segments, each run from values that are there already."""
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -16,76 +17,90 @@ Values = dict[str, np.ndarray]
 
 
 class Cuts:
-    """``graph`` cut in front of its nodes, by their indices.
+    """``graph`` cut in front of some nodes, ``points`` (indices), into segments.
 
     At a cut the *live* tensors (made before, or inputs of the graph, and read behind) are all that
-    the rest needs.
+    the rest needs. The engine of a segment is made once; of one with changed constants, each time.
     """
 
-    def __init__(self, graph: Graph, threads: int | None = None) -> None:
+    def __init__(self, graph: Graph, points: Iterable[int], threads: int | None = None) -> None:
         self.graph, self.threads = graph, threads
-        self.types = known_types(graph)
-        self.made_at = {name: at for at, node in enumerate(graph.nodes) for name in node.outputs}
-        self.made_at.update({i.name: -1 for i in graph.inputs})
         self.end = len(graph.nodes)
+        self.points = sorted({0, self.end, *points})
+        self.types = known_types(graph)
+        made = {name: at for at, node in enumerate(graph.nodes) for name in node.outputs}
+        self._made_at = {i.name: -1 for i in graph.inputs} | made
         self._last_read = {name: self.end for name in graph.outputs}
         for at, node in enumerate(graph.nodes):
             for name in node.present_inputs():
                 self._last_read[name] = max(at, self._last_read.get(name, -1))
+        self._segments: dict[int, _Segment] = {}
 
+    @functools.cache  # noqa: B019 (lives as long as the measurement)
     def live(self, at: int) -> list[str]:
         """Names of the tensors alive in front of node ``at``, in the order they are made."""
-        return [
-            name
-            for name, made in self.made_at.items()
-            if made < at <= self._last_read.get(name, -1)
-        ]
+        made = self._made_at.items()
+        return [name for name, by in made if by < at <= self._last_read.get(name, -1)]
 
     def bytes_per_row(self) -> int:
-        """The most that the live tensors of any cut take, for one sample."""
-        return max(
-            sum(4 * math.prod(self.types[n].shape) for n in self.live(at) if n in self.types)
-            for at in range(self.end + 1)
-        )
+        """What all tensors take together, for one sample: no less than the engines hold."""
+        shapes = (self.types[n].shape for n in self._made_at if n in self.types)
+        return sum(4 * math.prod(shape) for shape in shapes)
 
     def run(
         self, begin: int, end: int, values: Values, changed: Mapping[str, Constant] | None = None
     ) -> Values:
-        """The live tensors at ``end`` from those at ``begin``; ``changed``: constants instead."""
-        wanted = self.live(end)
-        made = [name for name in wanted if name not in values]
-        found = {name: values[name] for name in wanted if name in values}
-        if made:
-            graph = self._piece(begin, end, made, changed or {})
-            arrays = [np.ascontiguousarray(values[i.name]) for i in graph.inputs]
-            found.update(zip(made, _call(graph, arrays, self.threads), strict=True))
-        return found
+        """The live tensors at ``end`` from those at ``begin``, both points of the cuts;
+        ``changed``: constants in place of the graph's."""
+        points = [at for at in self.points if begin <= at <= end]
+        for first, last in zip(points, points[1:], strict=False):
+            made = self._segment(first, last, changed or {})(values)
+            wanted = self.live(last)
+            values = {name: made[name] if name in made else values[name] for name in wanted}
+        return values
 
-    def _piece(
-        self, begin: int, end: int, made: list[str], changed: Mapping[str, Constant]
-    ) -> Graph:
+    def _segment(self, begin: int, end: int, changed: Mapping[str, Constant]) -> _Segment:
+        nodes = self.graph.nodes[begin:end]
+        if any(name in changed for node in nodes for name in node.inputs):
+            return self._build(begin, end, changed)
+        if begin not in self._segments:
+            self._segments[begin] = self._build(begin, end, {})
+        return self._segments[begin]
+
+    def _build(self, begin: int, end: int, changed: Mapping[str, Constant]) -> _Segment:
         given = {i.name: i for i in self.graph.inputs}
         inputs = [given.get(name) or self._input(name) for name in self.live(begin)]
-        nodes = self.graph.nodes[begin:end]
-        constants = {**self.graph.constants, **changed}
-        piece = Graph(inputs, list(made), nodes, constants, self.graph.name).copy()
+        made = [name for name in self.live(end) if self._made_at[name] >= begin]
+        nodes, constants = self.graph.nodes[begin:end], {**self.graph.constants, **changed}
+        piece = Graph(inputs, made, nodes, constants, self.graph.name).copy()
         piece.prune()
-        read = {name for node in piece.nodes for name in node.inputs} | set(made)
+        read = {name for node in piece.nodes for name in node.inputs}
         piece.inputs = [i for i in piece.inputs if i.name in read]
-        return simplify(piece)
+        return _Segment(piece, self.threads)
 
     def _input(self, name: str) -> Input:
-        known = self.types.get(name)
-        shape = (0,) * len(known.shape) if known else ()
-        return Input(name, shape, known.dtype if known else "float32")
+        known = self.types[name]
+        return Input(name, (0,) * len(known.shape), known.dtype)
 
 
-def _call(graph: Graph, arrays: list[np.ndarray], threads: int | None) -> list[np.ndarray]:
-    engine = engine_of(graph, threads)
-    if engine is None:
-        return interpret(graph, arrays)
-    outputs = engine(*arrays)
-    return list(outputs) if isinstance(outputs, tuple) else [outputs]
+class _Segment:
+    """``segment(values)``: the tensors that it makes, by name."""
+
+    def __init__(self, piece: Graph, threads: int | None) -> None:
+        self.inputs, self.outputs = [i.name for i in piece.inputs], list(piece.outputs)
+        self.graph = simplify(piece)
+        self.engine = engine_of(self.graph, threads) if self.outputs else None
+
+    def __call__(self, values: Values) -> Values:
+        if not self.outputs:
+            return {}
+        arrays = [np.ascontiguousarray(values[name]) for name in self.inputs]
+        if self.engine is None:
+            found = interpret(self.graph, arrays)
+        else:
+            found = self.engine(*arrays)
+            found = found if isinstance(found, tuple) else (found,)
+        return dict(zip(self.outputs, found, strict=True))
 
 
 def reoriented(weight: np.ndarray, axis: int) -> np.ndarray:

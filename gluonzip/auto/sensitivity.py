@@ -32,8 +32,8 @@ from gluonzip.spec import Granularity, PerTensor, SparsityPattern
 from gluonzip.spec import granularity as named_granularity
 from gluonzip.training.progress import Progress, Silent
 
-MEMORY = 256 * 2**20
-"""Bytes of activations to keep at a cut: more data runs in chunks."""
+MEMORY = 512 * 2**20
+"""Bytes of activations to keep: more data runs in chunks."""
 
 
 def sensitivity(
@@ -115,7 +115,6 @@ class _Run:
     ) -> None:
         source = open_source(network, [x.shape for x in inputs], plain=True, run=False)
         self.graph = _in_floats(source.graph)
-        self.cuts = Cuts(self.graph, self.threads)
         found = layers_of(Source(self.graph, "the network"))
         able = [
             name
@@ -126,6 +125,7 @@ class _Run:
             raise ConfigError("no layer has a constant weight: there is nothing to vary")
         at = {node.name: index for index, node in enumerate(self.graph.nodes)}
         self.layers = {name: at[name] for name in chosen_names(layers, able)}
+        self.cuts = Cuts(self.graph, (at[name] for name in able), self.threads)
         named = (self.method, self.levels, tuple(self.layers), settings)
         self.tally = Tally(Checkpoint(path, fingerprint(self.graph, named)), self.layers)
         self.cost = self._macs(inputs)

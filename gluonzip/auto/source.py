@@ -100,7 +100,7 @@ class GluonSource(Source):
 def engine_of(graph: Graph, threads: int | None = None) -> Engine | None:
     """An engine for ``graph``, or None where it lacks an operator or a type of input."""
     try:
-        return Engine.from_graph(graph, threads=threads)
+        return Engine.from_graph(graph, threads=threads, raw=True)
     except (UnsupportedError, ArchiveError):  # an operator, or a dtype that no archive holds
         return None
 
