@@ -26,7 +26,7 @@ from gluonzip.runtime import Engine
 from gluonzip.spec import PerTensor
 
 NETWORKS = {
-    "lenet": (512, (1, 28, 28)),
+    "lenet": (1000, (1, 28, 28)),
     "resnet20_small": (128, (1, 28, 28)),
     "resnet18_v1": (8, (3, 224, 224)),
 }
@@ -59,6 +59,7 @@ def measure(name: str, quick: bool) -> dict:
     net.initialize(mx.init.Xavier())
     x = np.random.default_rng(0).random((max(1, rows // 4) if quick else rows, *shape))
     x = x.astype(np.float32)
+    sensitivity(net, x[:1], levels=LEVELS[:1], threads=1)  # what the first call of all loads
     begin = time.process_time()
     found = sensitivity(net, x, levels=LEVELS, threads=1)
     ours = time.process_time() - begin
