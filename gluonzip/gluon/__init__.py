@@ -15,8 +15,9 @@ from gluonzip.gluon.legacy import import_symbol
 from gluonzip.gluon.low_rank import factorize
 from gluonzip.gluon.onnx_import import import_onnx
 from gluonzip.gluon.penalties import BatchNormL1, GroupLasso, L1Penalty, PenalizedLoss
-from gluonzip.gluon.pruner import Pruner, iterative, linear, one_shot, polynomial
+from gluonzip.gluon.pruner import Pruner
 from gluonzip.gluon.pruning import prune
+from gluonzip.gluon.pruning_schedules import iterative, linear, one_shot, polynomial
 from gluonzip.gluon.quantization import calibrate, quantize, strip
 from gluonzip.gluon.rate import prune_by_rate, round_biases
 from gluonzip.gluon.rebuild import GraphBlock

@@ -16,46 +16,13 @@ from gluonzip.gluon._mxnet import mx  # noqa: F401 - its error is clear
 from gluonzip.gluon.criteria import Movement, PruningTarget, plan
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.pruning import apply, records, zero
+from gluonzip.gluon.pruning_schedules import one_shot
 from gluonzip.gluon.record import LayerRecord
 from gluonzip.gluon.rewinding import forget, load_masks, masks_of, set_values, values_of
 from gluonzip.gluon.structure import Block
-from gluonzip.schedule import Ramp, Schedule, Steps
+from gluonzip.schedule import Schedule
 
 MODES = ("frozen", "recomputed", "soft")
-
-
-def one_shot(at: float = 0) -> Schedule:
-    """All of the sparsity at the time ``at``."""
-    return Ramp(0, 1, begin=at, end=at)
-
-
-def linear(begin: float, end: float) -> Schedule:
-    """Sparsity grows evenly between two times."""
-    return Ramp(0, 1, begin=begin, end=end, power=1)
-
-
-def polynomial(begin: float, end: float, power: float = 3) -> Schedule:
-    """Fast first, then ever slower (Zhu and Gupta 2017, https://arxiv.org/abs/1710.01878)."""
-    return Ramp(0, 1, begin=begin, end=end, power=power)
-
-
-def iterative(rounds: int, every: float, sparsity: float, begin: float | None = None) -> Schedule:
-    """``rounds`` prunings, ``every`` so much time, that each take the same share of what is left.
-
-    After round r of R, 1 - (1 - s) ** (r / R) of the weights are zero (Frankle and Carbin, "The
-    Lottery Ticket Hypothesis", ICLR 2019). ``begin``: time of the first; default: ``every``.
-
-    >>> [round(0.9 * iterative(2, every=5, sparsity=0.9)(t), 3) for t in (0, 5, 9, 10)]
-    [0.0, 0.684, 0.684, 0.9]
-    """
-    if rounds < 1 or not every > 0 or not 0 < sparsity < 1:
-        raise ConfigError(
-            f"iterative: rounds = {rounds!r}, every = {every!r}, sparsity = {sparsity!r} do not "
-            "fit; use at least 1 round, time above 0, a sparsity between 0 and 1"
-        )
-    first = every if begin is None else begin
-    shares = [(1 - (1 - sparsity) ** (r / rounds)) / sparsity for r in range(1, rounds)] + [1.0]
-    return Steps(tuple((first + i * every, share) for i, share in enumerate(shares)))
 
 
 class Pruner(Scheduled, events.TrainEnd):
@@ -76,7 +43,8 @@ class Pruner(Scheduled, events.TrainEnd):
     What is pruned: ``targets`` (:class:`gluonzip.gluon.PruningTarget`), or the arguments of
     :func:`gluonzip.gluon.prune` for a single one. ``schedule``: time -> share of the sparsity in
     force, 0 to 1: :func:`one_shot` (default), :func:`linear`, :func:`polynomial`,
-    :func:`iterative`, or any of :mod:`gluonzip.schedule`. ``unit``, ``every``: see
+    :func:`iterative`, or any of :mod:`gluonzip.schedule`. (A threshold and N:M are in force as soon
+    as the share is above 0.) ``unit``, ``every``: see
     :class:`Scheduled`.
 
     ``masks``: ``"frozen"``: what is pruned stays pruned. ``"recomputed"``: weights keep their

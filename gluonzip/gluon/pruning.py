@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gluonzip.errors import ConfigError
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.criteria import Key, Plan, PruningTarget, has_codebook, plan, present_mask
 from gluonzip.gluon.layers import Layer, Selection, layers
@@ -90,7 +91,16 @@ def apply(net: Block, made: Plan, revive: bool = False) -> None:
 
 
 def zero(made: Plan) -> None:
-    """Set what a plan would mask to zero, without masks: training may bring it back."""
+    """Set what a plan would mask to zero, without masks: training may bring it back.
+
+    ConfigError for a weight whose values are those of a codebook.
+    """
+    for name, attribute in made.masks:
+        if has_codebook(made.chosen[name], attribute):
+            raise ConfigError(
+                f"layer {name!r} takes its weights from a codebook, so zeroing what lies behind it "
+                "prunes nothing; use masks='frozen', or leave it out (layers=)"
+            )
     for (name, attribute), mask in made.masks.items():
         _multiply(made.chosen[name], attribute, mask)
 
