@@ -18,11 +18,13 @@ struct Finish {
   }
 };
 
-// An activation between layers: full vectors; output and residual of the input's type.
+// An activation between layers: output and residual of the input's type. Of the last vector,
+// `last` lanes are valid.
 // Rounding is monotonic, so that codes are raised to the lower bound when already packed.
 template <bool kResidual, int R, int V>
 GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
-                              int64_t channel) {
+                              int64_t channel, int64_t last) {
+  const bool full = last == Simd::kLanes;
   const Epilogue& e = f.e;
   const float* multiplier = Kernel::kInteger ? e.multiplier + channel : nullptr;
   const float* bias = e.bias + channel;
@@ -44,7 +46,9 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
       if constexpr (Kernel::kInteger) y[v] = Simd::mul(y[v], Simd::load(multiplier + v * kLanes));
       y[v] = Simd::add(y[v], Simd::load(bias + v * kLanes));
       if constexpr (kResidual) {
-        y[v] = Simd::add(y[v], Simd::scaled(residual + v * kLanes, factor, offset));
+        const Element* from = residual + v * kLanes;
+        y[v] = Simd::add(y[v], v + 1 < V || full ? Simd::scaled(from, factor, offset)
+                                                 : Simd::scaled(from, factor, offset, last));
       }
     }
     if (e.leaky) {
@@ -55,10 +59,21 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
     for (int v = 0; v < V; ++v) {
       y[v] = Simd::at_most(hi, y[v]);
       if constexpr (!Kernel::kInteger) {
-        Simd::store(out + v * Simd::kLanes, Simd::at_least(lo, y[v]));
+        y[v] = Simd::at_least(lo, y[v]);
+        if (v + 1 < V || full) {
+          Simd::store(out + v * Simd::kLanes, y[v]);
+        } else {
+          Simd::store(out + v * Simd::kLanes, y[v], last);
+        }
       }
     }
-    if constexpr (Kernel::kInteger) Simd::store_codes(out, y, lowest);
+    if constexpr (Kernel::kInteger) {
+      if (full) {
+        Simd::store_codes(out, y, lowest);
+      } else {
+        Simd::store_first_codes(out, y, lowest, (V - 1) * Simd::kLanes + last);
+      }
+    }
     out += e.output_stride;
     if constexpr (kResidual) residual += e.residual_stride;
   }
@@ -109,9 +124,10 @@ __attribute__((noinline)) void finish_any(const Finish& f, const Kernel::Acc* ac
 template <int R, int V>
 GLZ_INLINE void finish_tile(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
                             int64_t channel, int64_t count) {
-  if (f.common && count == V * Simd::kLanes) {
-    if (f.e.residual == nullptr) return finish_common<false, R, V>(f, acc, row, channel);
-    return finish_common<true, R, V>(f, acc, row, channel);
+  if (f.common) {
+    const int64_t last = count - (V - 1) * Simd::kLanes;
+    if (f.e.residual == nullptr) return finish_common<false, R, V>(f, acc, row, channel, last);
+    return finish_common<true, R, V>(f, acc, row, channel, last);
   }
   Kernel::Acc copy[R * V];
 #pragma GCC unroll 16

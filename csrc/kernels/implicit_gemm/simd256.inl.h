@@ -41,6 +41,12 @@ struct Simd {
       _mm_storel_epi64((__m128i*)p, bytes);
     }
   }
+  template <int V>
+  static void store_first_codes(uint8_t* p, const F (&y)[V], I lo, int64_t n) {
+    alignas(16) uint8_t buffer[16];
+    _mm_store_si128((__m128i*)buffer, biased(y[0], y[V - 1], lo));
+    memcpy(p, buffer, static_cast<size_t>(n));
+  }
   static void store_codes(uint8_t* p, F y, I lo, int64_t n) {
     alignas(16) uint8_t buffer[16];
     _mm_store_si128((__m128i*)buffer, biased(y, y, lo));

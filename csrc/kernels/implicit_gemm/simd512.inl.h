@@ -31,16 +31,20 @@ struct Simd {
   static void store(int32_t* p, I x) { _mm512_storeu_si512(p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm512_mask_storeu_epi32(p, first(n), x); }
 
-  // Rounds y, which is at most 127 or NaN, raises it to `lo`, and writes V full vectors of codes.
+  // Rounds y, which is at most 127 or NaN, and raises it to `lo`: V vectors of codes, packed.
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], I lo) {
+  static I pack_codes(const F (&y)[V], I lo) {
     I q[4];
     for (int v = 0; v < 4; ++v) q[v] = _mm512_cvtps_epi32(y[v < V ? v : V - 1]);
     const I mixed =
         _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     const I codes = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), lo);
-    const I bytes = _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
+    return _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
+  }
+  template <int V>
+  static void store_codes(uint8_t* p, const F (&y)[V], I lo) {
+    const I bytes = pack_codes(y, lo);
     if constexpr (V == 4) {
       _mm512_storeu_si512(p, bytes);
     } else if constexpr (V == 1) {
@@ -49,6 +53,10 @@ struct Simd {
       _mm256_storeu_si256((__m256i*)p, _mm512_castsi512_si256(bytes));
       if (V == 3) _mm_storeu_si128((__m128i*)(p + 32), _mm512_extracti32x4_epi32(bytes, 2));
     }
+  }
+  template <int V>
+  static void store_first_codes(uint8_t* p, const F (&y)[V], I lo, int64_t n) {  // n < 64
+    _mm512_mask_storeu_epi8(p, (1ull << n) - 1, pack_codes(y, lo));
   }
   static void store_codes(uint8_t* p, F y, I lo, int64_t n) {
     const __m128i signed_bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(y));
