@@ -58,7 +58,7 @@ class Worker:
         command += ["--threads", str(options.threads), "--folder", str(options.folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
         subprocess.run(
-            [*command, "--prepare"],
+            [sys.executable, *command[1:], "--prepare"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -77,6 +77,7 @@ class Worker:
         self.error = hello.get("error")
         self.seconds_to_first = hello.get("ready", math.nan)
         self.peak_mb = hello.get("peak_mb", math.nan)
+        self.finite = hello.get("finite", True)
 
     def _answer(self):
         line = self.process.stdout.readline()
@@ -119,6 +120,7 @@ def measure(network: str, batch: int, options, pythons: dict[str, str]) -> dict:
         "ms": medians,
         "first_answer_s": {side: worker.seconds_to_first for side, worker in running.items()},
         "peak_mb": {side: worker.peak_mb for side, worker in running.items()},
+        "not_finite": [side for side, worker in running.items() if not worker.finite],
         "missing": {side: worker.error for side, worker in workers.items() if worker.error},
     }
 

@@ -28,8 +28,13 @@ def side(function):
 
 
 # ---------------------------------------------------------------- the network, the same everywhere
+def zoo_name(network: str) -> str:
+    """``resnet50_v1`` of ``resnet50_v1@blocks-75``, which is that network with 75 % zeros."""
+    return network.partition("@")[0]
+
+
 def image_size(network: str) -> int:
-    return 299 if network == "inceptionv3" else 224
+    return 299 if zoo_name(network) == "inceptionv3" else 224
 
 
 def inputs(network: str, batch: int, seed: int = 7) -> np.ndarray:
@@ -57,12 +62,49 @@ def parameters(network: str, folder: Path):
     path = folder / f"{network}.params"
     if not path.exists():
         temporary = path.with_suffix(f".{os.getpid()}")
-        build(network).save_parameters(str(temporary))
+        made = build_pruned(network, folder) if "@" in network else build(network)
+        made.save_parameters(str(temporary))
         temporary.replace(path)
     from mxnet.gluon.model_zoo import vision
 
-    net = vision.get_model(network, pretrained=False)
+    net = vision.get_model(zoo_name(network), pretrained=False)
     net.load_parameters(str(path))
+    return net
+
+
+def zero_smallest(weight: np.ndarray, sparsity: float, block: int) -> np.ndarray:
+    """The weight (O, I, ...) without its smallest groups of ``block`` input channels."""
+    groups = weight.reshape(weight.shape[0], weight.shape[1] // block, block, *weight.shape[2:])
+    size = np.abs(groups.astype(np.float32)).sum(axis=2, keepdims=True)
+    order = np.argsort(size, axis=None, kind="stable")
+    keep = np.ones(size.size, bool)
+    keep[order[: round(sparsity * size.size)]] = False
+    return (groups * keep.reshape(size.shape)).reshape(weight.shape).astype(weight.dtype)
+
+
+def build_pruned(network: str, folder: Path):
+    """Zeros in every layer but the first and depthwise ones, and statistics that fit them.
+
+    Accuracy is not measured here: the smallest weights are zeroed and nothing is trained.
+    """
+    import mxnet as mx
+
+    name, _, form = network.partition("@")
+    pattern, _, percent = form.partition("-")
+    block = {"blocks": 4, "unstructured": 1}[pattern]
+    net = parameters(name, folder)
+    for parameter in net.collect_params(".*weight").values():
+        weight = parameter.data().asnumpy()
+        if weight.ndim in (2, 4) and weight.shape[1] >= 16 and weight.shape[1] % block == 0:
+            parameter.set_data(mx.nd.array(zero_smallest(weight, int(percent) / 100, block)))
+
+    def forget(child) -> None:  # or else random weights without their zeros run out of range
+        if isinstance(child, mx.gluon.nn.BatchNorm):
+            child._kwargs["momentum"] = 0.0
+
+    net.apply(forget)
+    with mx.autograd.train_mode():
+        net(mx.nd.array(inputs(name, 4, seed=0))).wait_to_read()
     return net
 
 
@@ -126,6 +168,7 @@ def onnx_file(network: str, folder: Path) -> Path:
     model.graph.input.extend(kept)
     for opset in model.opset_import:
         opset.version = 13  # what mx.onnx's translations are written for
+    model.ir_version = 8  # older runtimes read no newer one
     onnx.save(model, str(path))
     return path
 
@@ -254,53 +297,30 @@ def gluonzip_int8(network: str, batch: int, threads: int, folder: Path):
     return gluonzip_engine(gluonzip_file(network, folder, int8=True), threads)
 
 
-def zero_smallest(weight: np.ndarray, sparsity: float, block: int) -> np.ndarray:
-    """The weight (O, I, ...) without its smallest groups of ``block`` input channels."""
-    groups = weight.reshape(weight.shape[0], weight.shape[1] // block, block, *weight.shape[2:])
-    size = np.abs(groups.astype(np.float32)).sum(axis=2, keepdims=True)
-    order = np.argsort(size, axis=None, kind="stable")
-    keep = np.ones(size.size, bool)
-    keep[order[: round(sparsity * size.size)]] = False
-    return (groups * keep.reshape(size.shape)).reshape(weight.shape).astype(weight.dtype)
+# ---------------------------------------------------------------- DeepSparse
+@side
+def deepsparse_fp32(network: str, batch: int, threads: int, folder: Path):
+    """fp32: its sparse int8 does not take ONNX Runtime's QDQ files."""
+    path = onnx_file(network, folder)
+    os.environ["NM_DISABLE_ANALYTICS"] = "1"
+    from deepsparse import Engine
+
+    engine = Engine(str(path), batch_size=batch, num_cores=threads)
+    return lambda x: engine.run([x])[0]
 
 
-def pruned_file(network: str, folder: Path, int8: bool, sparsity: float, block: int) -> Path:
-    """The archive of gluonzip_file() with zeros in every layer but the first and depthwise ones."""
-    dense = gluonzip_file(network, folder, int8)
-    path = folder / f"{dense.stem}-{sparsity:g}-{block}.glz"
-    if path.exists():
-        return path
-    from dataclasses import replace
-
-    from gluonzip import archive
-
-    graph = archive.read(dense)
-    for node in graph.nodes:
-        if node.op not in ("conv2d", "dense"):
-            continue
-        name = node.inputs[1]
-        weight = graph.constants[name]
-        if weight.data.shape[1] >= 16 and weight.data.shape[1] % block == 0:
-            data = zero_smallest(weight.data, sparsity, block)
-            graph.constants[name] = replace(weight, data=data)
-    archive.write(path, graph)
-    return path
-
-
-def pruned_side(int8: bool, sparsity: float, block: int):
+# ---------------------------------------------------------------- the same networks with zeros
+def pruned_side(name: str, form: str):
     def run(network: str, batch: int, threads: int, folder: Path):
-        return gluonzip_engine(pruned_file(network, folder, int8, sparsity, block), threads)
+        return SIDES[name](f"{network}@{form}", batch, threads, folder)
 
     return run
 
 
-# Accuracy is not measured here: the smallest weights are zeroed and nothing is trained.
-for _kind in ("int8", "fp32"):
-    for _sparsity in (50, 75, 90):
-        for _name, _block in (("blocks", 4), ("unstructured", 1)):
-            SIDES[f"gluonzip_{_kind}_{_name}_{_sparsity}"] = pruned_side(
-                _kind == "int8", _sparsity / 100, _block
-            )
+for _name in ("gluonzip_int8", "gluonzip_fp32", "deepsparse_fp32"):
+    for _pattern in ("blocks", "unstructured"):
+        for _percent in (50, 75, 90):
+            SIDES[f"{_name}_{_pattern}_{_percent}"] = pruned_side(_name, f"{_pattern}-{_percent}")
 
 
 # ---------------------------------------------------------------- the worker
@@ -331,7 +351,7 @@ def main() -> None:
     try:
         start = time.perf_counter()
         run = SIDES[chosen.side](chosen.network, chosen.batch, chosen.threads, chosen.folder)
-        run(x)
+        first = np.asarray(run(x))
         seconds = time.perf_counter() - start
     except Exception as error:  # the benchmark goes on without this side, and says so
         answer({"error": f"{type(error).__name__}: {str(error).splitlines()[0][:300]}"})
@@ -341,7 +361,8 @@ def main() -> None:
         return
     timed(run, x, 3)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    answer({"ready": seconds, "peak_mb": peak / 1024})
+    finite = bool(np.isfinite(first).all())
+    answer({"ready": seconds, "peak_mb": peak / 1024, "finite": finite})
     for line in sys.stdin:
         word, _, path = line.strip().partition(" ")
         if word == "save":

@@ -22,7 +22,8 @@ STAGE = 2.0  # to bring a word of a vector of columns together
 DENSE_VECTOR = {"avx512vnni": 0.6, "avxvnni": 0.6}  # of int8; without VNNI twice that
 DENSE_FLOAT = 0.55
 TRANSPOSE = 2.5  # an element of x or of the product
-STREAM = 6.0  # bytes a cycle from memory
+STREAM = 6.0  # bytes a cycle from memory, words and their places
+DENSE_STREAM = 9.0  # the same of a dense matrix
 MARGIN = 0.9  # sparse must look this much faster: what the estimates may be wrong by
 
 
@@ -97,4 +98,4 @@ def _dense_cycles(s: SparseMatrix, columns: int, isa: str, transposed: bool) -> 
     else:
         compute = DENSE_VECTOR.get(isa, 1.2) * vectors * -(-depth // 4)
     moved = 0 if transposed or columns == 1 else TRANSPOSE * (depth + rows) * columns
-    return max(compute, rows * depth * size / STREAM) + moved
+    return max(compute, rows * depth * size / DENSE_STREAM) + moved
