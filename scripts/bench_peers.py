@@ -50,6 +50,9 @@ TARGET_NETWORKS = NETWORKS[:4]
 INT8_PEERS = ["mxnet_int8", "onnxruntime_int8", "openvino_int8"]
 
 
+PREPARED: set[tuple[str, str]] = set()  # (side, network) whose files this run has seen to
+
+
 class Worker:
     """A peers.py process; ``error`` says why it cannot run, if it cannot."""
 
@@ -57,14 +60,16 @@ class Worker:
         command = [python, str(WORKER), side, network, "--batch", str(batch)]
         command += ["--threads", str(options.threads), "--folder", str(options.folder)]
         environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-        subprocess.run(
-            [sys.executable, *command[1:], "--prepare"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=False,
-        )
+        if (side, network) not in PREPARED:
+            PREPARED.add((side, network))
+            subprocess.run(
+                [sys.executable, *command[1:], "--prepare"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
         self.process = subprocess.Popen(
             command,
             env=environment,
