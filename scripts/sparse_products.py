@@ -128,6 +128,8 @@ def run(options) -> list[dict]:
     for shape in shapes(options.quick, options.all_shapes):
         for pattern in ("blocks", "unstructured"):
             for sparsity in QUICK_SPARSITIES if options.quick else SPARSITIES:
+                if sparsity == 0 and pattern == "blocks":
+                    continue  # the same as unstructured
                 for kind in ("s8", "f32"):  # in this order, for the cached matrix
                     rows.append(measure(shape, kind, sparsity, pattern, budget))
                     show(rows[-1])

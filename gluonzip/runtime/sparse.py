@@ -125,10 +125,12 @@ class SparseMatrix:
 
     def to_dense(self) -> np.ndarray:
         """The (M, K) array; int8 stays codes (see :meth:`dequantize`)."""
-        dense = np.zeros(self.shape, self.dtype)
-        rows, columns, values = self._elements()
-        dense[rows, columns] = values
-        return dense
+        tall, wide = self.block
+        lines, width = self.shape[0] // tall, self.shape[1] // wide
+        dense = np.zeros((lines, tall, width, wide), self.dtype)
+        values = self.values.reshape(-1, tall, wide)
+        dense[checks.rows_of(self.row_begin), :, self.columns, :] = values
+        return dense.reshape(self.shape)
 
     def to_scipy(self) -> Any:
         """A ``scipy.sparse.csr_matrix``, or ``bsr_matrix`` if there are blocks, with copies."""

@@ -164,11 +164,10 @@ def elements(
     if block == (1, 1):
         return rows, columns, values
     tall, wide = block
-    row = (rows[:, None, None].astype(np.int64) * tall + np.arange(tall)[:, None]) + np.zeros(
-        wide, np.int64
-    )
-    column = (columns[:, None, None].astype(np.int64) * wide + np.arange(wide)) + np.zeros(
-        (tall, 1), np.int64
-    )
-    order = np.lexsort((column.reshape(-1), row.reshape(-1)))
-    return tuple(a.reshape(-1)[order] for a in (row, column, values))
+    row = rows[:, None, None].astype(np.int64) * tall + np.arange(tall)[:, None]
+    column = columns[:, None, None].astype(np.int64) * wide + np.arange(wide)
+    row, column = (np.broadcast_to(a, values.shape).reshape(-1) for a in (row, column))
+    if tall == 1:  # in order already
+        return row, column, values.reshape(-1)
+    order = np.lexsort((column, row))
+    return row[order], column[order], values.reshape(-1)[order]
