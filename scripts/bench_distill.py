@@ -109,7 +109,7 @@ def workers(quick: bool, checks: benchmark.Checks) -> dict:
     from gluonzip.training.launch import launch
 
     print("Two workers over MXNet's dist_sync store, against one process")
-    epochs = 2 if quick else 6
+    epochs = 2 if quick else 4
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         status = launch(program("worker", folder, epochs), 2, variables=environment(), timeout=900)

@@ -60,6 +60,26 @@ class Cluster:
         """(rank, workers): this worker's share of the data, for :class:`Batches`."""
         return self.rank, self.workers
 
+    def trainer(self, parameters: Any, optimizer: str, options: dict[str, Any]) -> Any:
+        """An ``mx.gluon.Trainer`` of this cluster; call :meth:`broadcast` first.
+
+        Update with ``trainer.step(batch_size * cluster.workers)``: gradients are summed.
+        """
+        import mxnet as mx
+
+        made = mx.gluon.Trainer(
+            parameters, optimizer, options, kvstore=self.kvstore, update_on_kvstore=False
+        )
+        # By itself the trainer would pull the first weights and push the first gradients under the
+        # same keys without an order, so that a late worker gets gradients for weights; and weights
+        # in a layout of oneDNN's never arrive. The weights are equal already: keys will do.
+        for key, parameter in enumerate(made._params):
+            self.kvstore.init(key, mx.nd.zeros(parameter.shape, dtype=parameter.dtype))
+        made._params_to_init = []
+        mx.nd.waitall()
+        self.barrier()
+        return made
+
     def sum(self, values: np.ndarray, name: Any) -> np.ndarray:
         """The sum of all workers' ``values``, float32; a ``name`` has one shape for good."""
         import mxnet as mx

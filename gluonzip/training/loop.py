@@ -98,25 +98,20 @@ class Loop:
 
     # ------------------------------------------------------------ beginning
     def _begin(self) -> None:
-        store = None if self.cluster is None else self.cluster.kvstore
-        self._make_trainer(store)
+        blocks = (self.net, *self.lesson.blocks().values())
+        if self.cluster is not None:
+            for block in blocks:
+                self.cluster.broadcast(block)
+        make = mx.gluon.Trainer if self.cluster is None else self.cluster.trainer
+        parameters = trained_parameters(*blocks)
+        self.trainer = make(parameters, self.training.optimizer, self.training.options())
         self._introduce()
-        resumed = None
         if self.checkpoints is not None and self.checkpoints.latest() is not None:
-            resumed = self.checkpoints.restore(self.net, self.trainer, *self._stored())
-        if resumed is not None:
-            self._resume(resumed)
+            self._resume(self.checkpoints.restore(self.net, self.trainer, *self._stored()))
         if self.cluster is not None:
             self.cluster.agree("step", self.at.step)
-            for block in (self.net, *self.lesson.blocks().values()):
+            for block in blocks:
                 self.cluster.broadcast(block)
-
-    def _make_trainer(self, store: Any) -> None:
-        parameters = trained_parameters(self.net, *self.lesson.blocks().values())
-        options = {} if store is None else {"kvstore": store, "update_on_kvstore": False}
-        self.trainer = mx.gluon.Trainer(
-            parameters, self.training.optimizer, self.training.options(), **options
-        )
 
     def _introduce(self) -> None:
         """Handlers that change the trainer's state (rewinding) are given it."""
