@@ -106,10 +106,11 @@ py::list profile(Engine& engine, const py::list& arrays, int repeat) {
   for (size_t i = 0; i < times.size(); ++i) {
     const Step& step = *bound->plan().steps[i];
     const NetworkNode* node = step.node < 0 ? nullptr : &engine.network().nodes()[step.node];
-    steps.append(py::dict(
-        py::arg("name") = step_name(step, node), py::arg("op") = node ? node->kind : "convert",
-        py::arg("kernel") = step.kernel, py::arg("milliseconds") = times[i],
-        py::arg("macs") = step.macs, py::arg("bytes") = step.bytes, py::arg("tasks") = step.tasks));
+    steps.append(py::dict(py::arg("name") = step_name(step, node),
+                          py::arg("op") = node ? node->kind : "convert",
+                          py::arg("kernel") = step.kernel, py::arg("note") = step.note,
+                          py::arg("milliseconds") = times[i], py::arg("macs") = step.macs,
+                          py::arg("bytes") = step.bytes, py::arg("tasks") = step.tasks));
   }
   return steps;
 }

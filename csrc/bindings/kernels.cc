@@ -11,6 +11,7 @@
 #include "../base/check.h"
 #include "../base/thread_pool.h"
 #include "../kernels/table.h"
+#include "../ops/sparse_choice.h"
 #include "module.h"
 
 namespace py = pybind11;
@@ -365,7 +366,22 @@ double read_limit(int threads) {
 
 }  // namespace
 
+void bind_costs(py::module_& m) {
+  m.def("sparse_costs", &sparse_costs, py::arg("integer"),
+        "Nanoseconds of each cost by which layers are run dense or sparse.");
+  m.def("set_sparse_costs", &set_sparse_costs, py::arg("integer"), py::arg("costs"));
+  m.def(
+      "sparse_counts",
+      [](const std::map<std::string, int64_t>& geometry, bool integer, int64_t words) {
+        const ConvGeometry g = to_geometry(geometry);
+        return py::make_tuple(dense_counts(g, integer), sparse_counts(g, integer, words));
+      },
+      py::arg("geometry"), py::arg("integer"), py::arg("words"),
+      "How often each cost occurs, dense and sparse, in a layer with so many words of weights.");
+}
+
 void bind_kernels(py::module_& m) {
+  bind_costs(m);
   bind_packed<S8>(m, "PackedConvS8");
   bind_packed<F32>(m, "PackedConvF32");
   bind_packed<SparseS8>(m, "SparseConvS8");

@@ -244,8 +244,8 @@ View Planner::touch(View view) {
 void Planner::plan_node() {
   node().op->plan(*this);
   for (int32_t id : node().outputs) {
-    const View& home = tensors_[id].home;
     GLZ_CHECK(!tensors_[id].forms.empty(), kGraph, node().op->label() << " made no output");
+    const View& home = tensors_[id].forms[0];
     if (home.layout == Layout::kPixels && home.type == ElementType::kF32 &&
         home.c % kChannelAlign != 0 && !node().op->traits().reinterprets && uses_[id].reads_pads) {
       add(make_clear_pads(tensors_[id].forms[0]));

@@ -233,10 +233,11 @@ template <typename Dense, typename Sparse, typename Weight>
 void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
                            const Filter& filter, const Weight* weights) {
   const ConvGeometry g = group_geometry(window);
-  const SparsePolicy policy = sparse_policy();
-  sparse_ = groups_ == 1 && policy != SparsePolicy::kNever &&
-            (policy == SparsePolicy::kAlways ||
-             (sparse.fast && sparse_is_faster(g, integer_, sparse_words(g, weights))));
+  if (groups_ == 1) {
+    SparseChoice choice = choose_sparse(g, integer_, sparse_words(g, weights), sparse.fast);
+    sparse_ = choice.sparse;
+    note_ = std::move(choice.why);
+  }
   if (!sparse_) return pack(dense, window, filter, weights);
   group_bytes_ = sparse.packed_bytes(g, weights);
   packed_ = Buffer(group_bytes_);
@@ -332,6 +333,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     if (residual != nullptr) step->residual = residual->ref;
     step->packed = packed_.as<char>();
     step->kernel = kernel;
+    step->note = note_;
     step->macs = macs;
     step->bytes = traffic;
     step->signature = step_signature(kernel, g, groups_, epilogue, plan.threads());

@@ -88,6 +88,7 @@ class ConvCore {
   bool integer_ = false;
   bool depthwise_ = false;
   bool sparse_ = false;
+  std::string note_;  // why dense or sparse
   int64_t groups_ = 1;
   int64_t channels_ = 0, out_channels_ = 0;  // of one group
   int64_t kh_ = 1, kw_ = 1;

@@ -1,8 +1,10 @@
 #include "sparse_choice.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
-#include <string>
+#include <mutex>
+#include <sstream>
 
 #include "../base/check.h"
 #include "../kernels/sparse_conv/packing.h"
@@ -10,38 +12,38 @@
 namespace glz {
 namespace {
 
-// Of one core with AVX-512, in cycles; fitted to measurements of ResNet-50's shapes.
-struct Costs {
-  double dense_vector = 0.525;  // a multiply-accumulate instruction of 16 lanes
-  double dense_finish = 3.0;    // the epilogue of 16 sums
-  double sparse_vector = 0.66;  // a multiply-accumulate instruction, with its load
-  double sparse_word = 0.6;     // to fetch and broadcast a word of weights
-  double sparse_row = 10.0;     // to begin an output channel of a slice
-  double sparse_finish_s8 = 3.5;
-  double sparse_finish_f32 = 8.0;  // sums of float32 leave the caches
-  double stage = 2.5;              // to bring a word of 16 pixels together
-  double spill = 2.0;              // 16 sums between two slices
-  double bytes = 14.0;             // of weights a cycle, when they stream
+constexpr int64_t kLanes = 16;
+// Estimates are wrong by some percent: sparse must promise more than that.
+constexpr double kMargin = 0.93;
+
+using Costs = std::map<std::string, double>;
+
+struct CostTable {
+  std::mutex mutex;
+  // Measured on one Zen 5 core (AVX-512 VNNI) by gluonzip bench --calibrate.
+  Costs s8 = {{"dense_vector", 0.128}, {"dense_finish", 0.75}, {"sparse_vector", 0.17},
+              {"sparse_word", 0.15},   {"sparse_row", 2.5},    {"sparse_spill", 0.5},
+              {"sparse_stage", 0.6},   {"sparse_finish", 0.9}, {"weight_byte", 0.017}};
+  Costs f32 = {{"dense_vector", 0.128}, {"dense_finish", 0.75}, {"sparse_vector", 0.17},
+               {"sparse_word", 0.15},   {"sparse_row", 2.5},    {"sparse_spill", 0.5},
+               {"sparse_stage", 0.6},   {"sparse_finish", 2.0}, {"weight_byte", 0.017}};
 };
 
-int64_t parts(int64_t value, int64_t by) { return (value + by - 1) / by; }
-
-double dense_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth& depth) {
-  const double vectors = static_cast<double>(parts(g.out_channels, 16));
-  const double multiply =
-      vectors * g.rows() * (cost.dense_vector * depth.words + cost.dense_finish);
-  return std::max(multiply, 64.0 * vectors * depth.words / cost.bytes);
+CostTable& table() {
+  static CostTable costs;
+  return costs;
 }
 
-double sparse_cycles(const Costs& cost, const ConvGeometry& g, const SparseDepth& depth,
-                     bool integer, int64_t words) {
-  const double finish = integer ? cost.sparse_finish_s8 : cost.sparse_finish_f32;
-  const int64_t vecs = parts(g.rows(), 16), chunks = parts(vecs, kChunkPixels / 16);
-  const double out = static_cast<double>(g.out_channels);
-  const double multiply = words * (cost.sparse_vector * vecs + cost.sparse_word * chunks) +
-                          cost.sparse_row * out * depth.slices * chunks;
-  const double sums = vecs * out * (cost.spill * (depth.slices - 1) + finish);
-  return multiply + sums + cost.stage * vecs * depth.words + 6.0 * words / cost.bytes;
+SparseDepth depth_of(const ConvGeometry& g, bool integer) {
+  return integer ? sparse_depth<int8_t>(g) : sparse_depth<float>(g);
+}
+
+double total(const CostCounts& counts, const Costs& costs) {
+  double sum = 0;
+  for (const auto& [name, count] : counts) {
+    if (name != "weight_byte") sum += count * costs.at(name);
+  }
+  return std::max(sum, counts.at("weight_byte") * costs.at("weight_byte"));
 }
 
 }  // namespace
@@ -57,12 +59,70 @@ SparsePolicy sparse_policy() {
   return SparsePolicy::kNever;
 }
 
-bool sparse_is_faster(const ConvGeometry& g, bool integer, int64_t words) {
-  const SparseDepth depth = integer ? sparse_depth<int8_t>(g) : sparse_depth<float>(g);
-  if (g.rows() < 16) return false;  // most lanes would idle
-  const Costs cost;
-  // The margin is what the estimates may be wrong by.
-  return sparse_cycles(cost, g, depth, integer, words) < 0.85 * dense_cycles(cost, g, depth);
+CostCounts dense_counts(const ConvGeometry& g, bool integer) {
+  const double words = static_cast<double>(depth_of(g, integer).words);
+  const double vectors = static_cast<double>(ceil_div(g.out_channels, kLanes) * g.rows());
+  return {{"dense_vector", vectors * words},
+          {"dense_finish", vectors},
+          {"weight_byte", 4.0 * words * static_cast<double>(g.out_channels)}};
+}
+
+CostCounts sparse_counts(const ConvGeometry& g, bool integer, int64_t words) {
+  const SparseDepth depth = depth_of(g, integer);
+  const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, kChunkPixels / kLanes);
+  const double sums = static_cast<double>(vecs * g.out_channels);
+  const double present = static_cast<double>(words);
+  return {{"sparse_vector", present * static_cast<double>(vecs)},
+          {"sparse_word", present * static_cast<double>(chunks)},
+          {"sparse_row", static_cast<double>(g.out_channels * depth.slices * chunks)},
+          {"sparse_spill", sums * static_cast<double>(depth.slices - 1)},
+          {"sparse_stage", static_cast<double>(vecs * depth.words)},
+          {"sparse_finish", sums},
+          {"weight_byte", 6.0 * present}};
+}
+
+Costs sparse_costs(bool integer) {
+  const std::lock_guard<std::mutex> lock(table().mutex);
+  return integer ? table().s8 : table().f32;
+}
+
+void set_sparse_costs(bool integer, const Costs& costs) {
+  const Costs known = sparse_costs(integer);
+  for (const auto& [name, cost] : costs) {
+    GLZ_CHECK(known.count(name) != 0, kConfig, "there is no cost named '" << name << "'");
+    GLZ_CHECK(std::isfinite(cost) && cost >= 0, kConfig,
+              "cost '" << name << "' is " << cost << ", must be a number of at least 0");
+  }
+  for (const auto& [name, cost] : known) {
+    GLZ_CHECK(costs.count(name) != 0, kConfig, "cost '" << name << "' is missing");
+  }
+  const std::lock_guard<std::mutex> lock(table().mutex);
+  (integer ? table().s8 : table().f32) = costs;
+}
+
+SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available) {
+  const SparsePolicy policy = sparse_policy();
+  const int64_t all = g.out_channels * depth_of(g, integer).words;
+  SparseChoice choice;
+  std::ostringstream why;
+  why.precision(2);
+  why << (all == 0 ? 0 : 100 * words / all) << "% of " << all << " words are not zero; ";
+  if (policy != SparsePolicy::kAuto) {
+    choice.sparse = policy == SparsePolicy::kAlways;
+    why << "GLUONZIP_SPARSE says " << (choice.sparse ? "always" : "never");
+  } else if (!available) {
+    why << "this instruction set has no sparse kernel";
+  } else if (g.rows() < kLanes) {
+    why << "with " << g.rows() << " rows most lanes of the sparse kernel would idle";
+  } else {
+    const Costs costs = sparse_costs(integer);
+    const double ratio =
+        total(sparse_counts(g, integer, words), costs) / total(dense_counts(g, integer), costs);
+    choice.sparse = ratio < kMargin;
+    why << "sparse is estimated at " << ratio << " of dense's time";
+  }
+  choice.why = why.str();
+  return choice;
 }
 
 }  // namespace glz

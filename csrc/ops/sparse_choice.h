@@ -1,6 +1,9 @@
 // Dense or sparse: decided for each layer when its weights are packed.
 #pragma once
 
+#include <map>
+#include <string>
+
 #include "../kernels/conv_s8/contract.h"
 #include "../kernels/table.h"
 
@@ -12,9 +15,25 @@ enum class SparsePolicy { kAuto, kAlways, kNever };
 // anything else.
 SparsePolicy sparse_policy();
 
-// Whether the sparse kernel is expected to be clearly faster for the output rows of `g` (n, oh,
-// ow), of which none are known if there are none. `words`: of 32 bits that have a weight other than
-// zero.
-bool sparse_is_faster(const ConvGeometry& g, bool integer, int64_t words);
+// What a layer is made of, as counts of what costs time: name -> how often. `words`: of 32 bits,
+// those that have a weight other than zero. Rows (n, oh, ow) of which there are none are not known.
+using CostCounts = std::map<std::string, double>;
+CostCounts dense_counts(const ConvGeometry& g, bool integer);
+CostCounts sparse_counts(const ConvGeometry& g, bool integer, int64_t words);
+
+// Nanoseconds of each of those, one core: measured where gluonzip was developed (AVX-512), or
+// here, by `gluonzip bench --calibrate`. set_sparse_costs() throws kConfig unless exactly the names
+// of sparse_costs() are given, each with a finite number that is not negative.
+std::map<std::string, double> sparse_costs(bool integer);
+void set_sparse_costs(bool integer, const std::map<std::string, double>& costs);
+
+struct SparseChoice {
+  bool sparse = false;
+  std::string why;  // "25% of 36864 words; estimated at 0.52 of the dense kernel's time"
+};
+
+// What is faster by the estimate, or what the policy says. `available`: whether a sparse kernel was
+// written for this ISA and these weights have one group.
+SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available);
 
 }  // namespace glz

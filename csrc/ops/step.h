@@ -43,6 +43,7 @@ class Step {
   int64_t tasks = 1;
   int32_t node = kOutputSide;  // index in the network, or one of the two below
   const char* kernel = "";     // for the profile
+  std::string note;            // likewise: why this kernel
   int64_t macs = 0;            // multiply-accumulates
   int64_t bytes = 0;           // read and written, each tensor once
   size_t workspace = 0;        // bytes of scratch a thread

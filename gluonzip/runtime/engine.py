@@ -11,6 +11,7 @@ import numpy as np
 from gluonzip import _core
 from gluonzip.archive import to_bytes
 from gluonzip.errors import ConfigError
+from gluonzip.runtime import sparse_costs
 from gluonzip.runtime.limits import hold_against, machine_limits
 from gluonzip.runtime.streams import Inputs, Streams
 from gluonzip.runtime.tuning import ChoiceCache
@@ -74,6 +75,7 @@ class Engine:
         does not have, UnsupportedError for an operator
         that the engine lacks, IsaError for an ISA that this machine lacks.
         """
+        sparse_costs.apply(_core.resolve_isa(isa or ""))
         engine = cls(_core.Engine.load(os.fspath(path), _threads(threads), isa or "", member))
         if tune:
             engine.tune()
@@ -92,6 +94,7 @@ class Engine:
         ``raw``: no tensor is compressed on the way, which is quicker.
         """
         data = to_bytes(graph, raw=raw)
+        sparse_costs.apply(_core.resolve_isa(isa or ""))
         return cls(_core.Engine.from_bytes(data, graph.name, _threads(threads), isa or ""))
 
     def clone(self, threads: int | None = None) -> Engine:
@@ -177,8 +180,8 @@ class Engine:
     ) -> list[dict[str, Any]]:
         """What each node costs, in the order in which they run.
 
-        One dict a node that takes time: name, op, kernel, milliseconds (median of ``repeat``
-        runs), macs (multiply-accumulates), bytes (read and written, each tensor once), share (of
+        One dict a node that takes time: name, op, kernel, note (why a layer with constant weights
+        runs dense or sparse, else empty), milliseconds (median of ``repeat`` runs), macs (multiply-accumulates), bytes (read and written, each tensor once), share (of
         the total time), macs_per_second, bytes_per_second; with ``limits`` also limit (what binds
         it: ``s8``, ``f32`` or ``memory``) and share_of_limit (how much of it is reached), against
         :meth:`limits`. Nodes that were fused into others or only alias memory are absent.
@@ -187,9 +190,10 @@ class Engine:
         for step in self._core.profile(list(inputs), repeat):
             row = rows.setdefault(
                 step["name"],
-                {"name": step["name"], "op": step["op"], "kernel": [], "milliseconds": 0.0,
-                 "macs": 0, "bytes": 0},
+                {"name": step["name"], "op": step["op"], "kernel": [], "note": "",
+                 "milliseconds": 0.0, "macs": 0, "bytes": 0},
             )  # fmt: skip
+            row["note"] = row["note"] or step["note"]
             row["kernel"].append(step["kernel"])
             row["milliseconds"] = row["milliseconds"] + np.array(step["milliseconds"])
             row["macs"] += step["macs"]

@@ -52,8 +52,8 @@ void finish_panel(const Job& job, const Chunk& chunk, int64_t panel, int64_t at)
       for (int w = 0; w < 4; ++w) {
         const int64_t channel = first + w * (kGroup / 4);
         words[w] =
-            finish_word<kResidual, kTame>(constants, job.sums + channel * kPitch + v * kBytes,
-                                          panel * kPanel + channel, residual[w]);
+            finish_word<kResidual, kTame>(constants, Factors(job.e, panel * kPanel + channel),
+                                          job.sums + channel * kPitch + v * kBytes, residual[w]);
       }
       Pixels::store_words(words, out, kLineBytes);
     }

@@ -1,17 +1,27 @@
 // The epilogue of words of output: four codes, or one float32, of each pixel of a vector. Included
 // after job.inl.h.
 
+// Those of the channels of a word.
+struct Factors {
+  static constexpr int kChannels = kPerWord<Kernel::Weight>;
+  Pixels::F multiplier[kChannels], bias[kChannels];
+
+  Factors(const Epilogue& e, int64_t channel) {
+    for (int i = 0; i < kChannels; ++i) {
+      multiplier[i] = Vector::set(Kernel::kInteger ? e.multiplier[channel + i] : 1.0f);
+      bias[i] = Vector::set(e.bias[channel + i]);
+    }
+  }
+};
+
 // The epilogue's constants, in registers: stores through pointers cannot change a local copy.
 struct Constants {
-  const float *multiplier, *bias;
   Pixels::F lo, hi, slope, factor, offset;  // offset: -128 * factor
   Pixels::I lo_code, hi_code;
   bool leaky;
 
   explicit Constants(const Epilogue& e)
-      : multiplier(e.multiplier),
-        bias(e.bias),
-        lo(Vector::set(e.lo)),
+      : lo(Vector::set(e.lo)),
         hi(Vector::set(e.hi)),
         slope(Vector::set(e.slope)),
         factor(Vector::set(e.residual_multiplier)),
@@ -21,10 +31,10 @@ struct Constants {
         leaky(e.leaky) {}
 
   // One output channel, before the residual.
-  GLZ_INLINE Pixels::F scaled(const char* sums, int64_t channel) const {
+  GLZ_INLINE Pixels::F scaled(const char* sums, const Factors& f, int i) const {
     Pixels::F y = Vector::to_float(Kernel::from_bits(Pixels::load(sums)));
-    if (Kernel::kInteger) y = Vector::mul(y, Vector::set(multiplier[channel]));
-    return Vector::add(y, Vector::set(bias[channel]));
+    if (Kernel::kInteger) y = Vector::mul(y, f.multiplier[i]);
+    return Vector::add(y, f.bias[i]);
   }
   GLZ_INLINE Pixels::F activated(Pixels::F y) const {
     if (leaky) y = Vector::leaky(y, slope);
@@ -47,16 +57,16 @@ bool is_tame(const Epilogue& e, int64_t begin, int64_t end) {
 
 // sums: of the word's first channel; those of the next are kPitch further on.
 template <bool kResidual, bool kTame>
-GLZ_INLINE Pixels::I finish_word(const Constants& e, const char* sums, int64_t channel,
+GLZ_INLINE Pixels::I finish_word(const Constants& e, const Factors& f, const char* sums,
                                  Pixels::I residual) {
   if constexpr (!Kernel::kInteger) {
-    Pixels::F y = e.scaled(sums, channel);
+    Pixels::F y = e.scaled(sums, f, 0);
     if (kResidual) y = Vector::fma(Pixels::as_float(residual), e.factor, y);
     return Pixels::as_int(e.activated(y));
   } else {
     Pixels::F y[kQuad];
     unroll<kQuad>([&](auto i) GLZ_UNROLLED {
-      Pixels::F x = e.scaled(sums + i.value * kPitch, channel + i.value);
+      Pixels::F x = e.scaled(sums + i.value * kPitch, f, i.value);
       if (kResidual) {
         // float(code) * factor, in one rounding as the factor times 128 is exact.
         const Pixels::F code = Vector::to_float(Pixels::byte(residual, i.value));
@@ -80,11 +90,12 @@ void finish_quad(const Job& job, const Chunk& chunk, int64_t channel, int64_t ch
     char* out = static_cast<char*>(job.e.output) + 4 * (plane * job.pitch.output + chunk.row);
     const char* added =
         static_cast<const char*>(job.e.residual) + 4 * (plane * job.pitch.residual + chunk.row);
+    const Factors factors(job.e, channel + c);
+    const char* sums = job.sums + c * kPitch;
     for (int64_t b = 0; b < bytes; b += kBytes) {
       Pixels::I residual = Pixels::set(0);
       if (kResidual) residual = Pixels::load(added + b);
-      Pixels::store(out + b, finish_word<kResidual, kTame>(constants, job.sums + c * kPitch + b,
-                                                           channel + c, residual));
+      Pixels::store(out + b, finish_word<kResidual, kTame>(constants, factors, sums + b, residual));
     }
   }
 }
