@@ -25,6 +25,7 @@ from gluonzip.cli.verb import verb
 )
 @click.option("--tune", is_flag=True, help="Measure each layer's fastest way first.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the profile's roofline (PNG).")
+@click.option(
     "--calibrate",
     is_flag=True,
     help="First measure when sparse layers pay on this machine, and keep it (GLUONZIP_CACHE).",

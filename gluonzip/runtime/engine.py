@@ -181,9 +181,10 @@ class Engine:
         """What each node costs, in the order in which they run.
 
         One dict a node that takes time: name, op, kernel, note (why a layer with constant weights
-        runs dense or sparse, else empty), milliseconds (median of ``repeat`` runs), macs (multiply-accumulates), bytes (read and written, each tensor once), share (of
-        the total time), macs_per_second, bytes_per_second; with ``limits`` also limit (what binds
-        it: ``s8``, ``f32`` or ``memory``) and share_of_limit (how much of it is reached), against
+        runs dense or sparse, else empty), milliseconds (median of ``repeat`` runs), macs
+        (multiply-accumulates), bytes (read and written, each tensor once), share (of the total
+        time), macs_per_second, bytes_per_second; with ``limits`` also limit (what binds it:
+        ``s8``, ``f32`` or ``memory``) and share_of_limit (how much of it is reached), against
         :meth:`limits`. Nodes that were fused into others or only alias memory are absent.
         """
         rows: dict[str, dict[str, Any]] = {}
