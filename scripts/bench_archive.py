@@ -43,7 +43,8 @@ def peers(graph: Graph) -> dict[str, int]:
     """Bytes of the same float32 weights in other forms."""
     raw = b"".join(c.data.astype("<f4").tobytes() for c in graph.constants.values())
     names = sum(len(name) + 40 for name in graph.constants)
-    sizes = {".params": len(raw) + names, "gzip": len(gzip.compress(raw, 6 if len(raw) < 2**24 else 1))}
+    level = 6 if len(raw) < 2**24 else 1
+    sizes = {".params": len(raw) + names, "gzip": len(gzip.compress(raw, level))}
     zstd = zstd_size(raw)
     return sizes if zstd is None else {**sizes, "zstd": zstd}
 

@@ -8,6 +8,7 @@ from gluonzip._version import __version__
 from gluonzip.cli.bench import bench
 from gluonzip.cli.compress import compress
 from gluonzip.cli.diagnose import diagnose
+from gluonzip.cli.diff import diff
 from gluonzip.cli.export import export
 from gluonzip.cli.import_ import import_
 from gluonzip.cli.inspect import inspect
@@ -24,6 +25,7 @@ def app() -> None:
     Examples:
       gluonzip compress lenet                      train, prune, quantize, pack LeNet-5
       gluonzip inspect runs/lenet/lenet.glz        where every byte goes
+      gluonzip diff before.glz after.glz           what is different
       gluonzip bench runs/lenet/lenet.glz          latency by batch, and by layer
       gluonzip diagnose dense.glz int8.glz --input digits.npy
       gluonzip run runs/lenet/lenet.glz --input digits.npy --output scores.npy
@@ -34,6 +36,6 @@ def app() -> None:
     """
 
 
-for verb in (compress, inspect, bench, run, export, diagnose, sensitivity):
+for verb in (compress, inspect, diff, bench, run, export, diagnose, sensitivity):
     app.add_command(verb)
 app.add_command(import_, "import")

@@ -19,7 +19,10 @@ from gluonzip.cli.verb import verb
 )
 @click.option("--threads", type=click.IntRange(1), help="Default: all cores.")
 @click.option("--isa", help="Instruction set to force; default the best.")
-def run(file: Path, source: Path, target: Path, threads: int | None, isa: str | None) -> None:
+@click.option("--member", help="Which network of a family.")
+def run(
+    file: Path, source: Path, target: Path, threads: int | None, isa: str | None, member: str | None
+) -> None:
     """Run FILE on the float32 array in a .npy file, and write what it answers.
 
     A network with several inputs takes a .npz with an array for each, by name; one with several
@@ -32,7 +35,7 @@ def run(file: Path, source: Path, target: Path, threads: int | None, isa: str | 
     from gluonzip.cli.arrays import load_inputs, save_outputs
     from gluonzip.runtime import Engine
 
-    engine = Engine.load(file, threads=threads, isa=isa)
+    engine = Engine.load(file, threads=threads, isa=isa, member=member)
     outputs = engine(*load_inputs(source, [name for name, _, _ in engine.inputs]))
     written = save_outputs(target, outputs, engine.outputs)
     click.echo(f"Written {written} ({engine.threads} threads, {engine.isa})")
