@@ -19,6 +19,7 @@ import json
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,12 @@ def untrained(network: Network) -> Graph:
     np.random.seed(1)
     base = {} if network.classifier else {"pretrained_base": False}
     net = get_model(network.name, pretrained=False, **base)
-    net.initialize(mx.init.Xavier(magnitude=2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        net.initialize(mx.init.Xavier(magnitude=2))
+        for parameter in net.collect_params().values():  # what a SymbolBlock inside keeps apart
+            if parameter._data is None and not parameter._deferred_init:
+                parameter.initialize(mx.init.Xavier(magnitude=2))
     x = mx.nd.array(images(network, 2, seed=3))
     try:
         with mx.autograd.train_mode():  # settles running statistics
@@ -235,10 +241,14 @@ def own_quantization(fp32: Path, network: Network, scratch: Path) -> Path:
     prepared = scratch / f"{network.name}-prepared.onnx"
     quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
     path = scratch / f"{network.name}-own.onnx"
-    quantize_static(
-        str(prepared), str(path), Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    )  # fmt: skip
+    wanted = {"quant_format": QuantFormat.QDQ, "per_channel": True}
+    wanted |= {"activation_type": QuantType.QUInt8, "weight_type": QuantType.QInt8}
+    try:
+        quantize_static(str(prepared), str(path), Reader(), **wanted)
+    except ValueError:  # it fails on batch norms by channel: they stay float32
+        kinds = ["Conv", "Gemm", "MatMul", "Add", "Concat", "MaxPool", "AveragePool"]
+        kinds += ["GlobalAveragePool", "Relu", "Clip", "Mul", "Flatten", "Reshape"]
+        quantize_static(str(prepared), str(path), Reader(), **wanted, op_types_to_quantize=kinds)
     return path
 
 
@@ -247,24 +257,24 @@ def timer(path: Path, x: np.ndarray) -> Callable[[int], list[float]]:
 
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = benchmark.cores()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def calls(count: int) -> list[float]:
         taken = []
         for _ in range(count + 1):
-            start = time.perf_counter()
+            start = time.thread_time()
             session.run(None, {name: x})
-            taken.append((time.perf_counter() - start) * 1e3)
+            taken.append((time.thread_time() - start) * 1e3)
         return taken[1:]
 
     return calls
 
 
 def speed(network: Network, options, scratch: Path) -> dict:
-    """Milliseconds a call of our int8 file and of ONNX Runtime's own, batch 1."""
+    """Milliseconds a call of our int8 file and of ONNX Runtime's own: batch 1, one thread, its CPU
+    time, which other programs on the machine disturb least."""
     own = own_quantization(scratch / f"{network.name}-fp32.onnx", network, scratch)
     x = images(network, 1)
     sides = {"own": timer(own, x), "gluonzip": timer(scratch / f"{network.name}-int8.onnx", x)}
@@ -294,6 +304,7 @@ def measure(network: Network, options) -> dict:
         scratch = Path(folder)
         fp32, int8 = graphs(network, options)
         row["cut"] = len(fp32.meta.get("cut", []))
+        row["transposed"] = sum(n.op == "conv_transpose2d" for n in fp32.nodes)
         for kind, graph in (("fp32", fp32), ("int8", int8)):
             row[kind] = onnx_rows(network, kind, graph, options, scratch)
             if options.tflite and network.classifier:
@@ -361,7 +372,9 @@ def check(rows: list[dict]) -> benchmark.Checks:
             else:
                 checks.at_most("convert", f"{title}, relative difference", found["relative"], 0.25)
             if runtime == "onnxruntime" and kind == "int8" and "floating" in found:
-                checks.at_most("convert", f"{title}, layers not in integers", found["floating"], 0)
+                what = f"{title}, layers not in integers (transposed convolutions have no kernel)"
+                allowed = row["transposed"]
+                checks.at_most("convert", what, found["floating"], allowed)
         if row.get("speed"):
             ratio = row["speed"].get("ratio", 0)
             checks.at_least("convert", f"{name}, own int8 / ours in ONNX Runtime", ratio, 0.95)

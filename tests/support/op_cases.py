@@ -57,6 +57,7 @@ CASES = [
     case("avg_pool", IMAGE, **WINDOW, ceil_mode=True),
     case("avg_pool", IMAGE, kernel=[3, 3], stride=[2, 2], pad=[1] * 4, ceil_mode=True,
          count_pad=False),
+    case("avg_pool", IMAGE, kernel=[9, 8]),
     case("global_max_pool", IMAGE),
     case("global_avg_pool", IMAGE),
     case("adaptive_avg_pool", IMAGE, output=[4, 3]),
