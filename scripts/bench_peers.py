@@ -17,8 +17,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -70,19 +72,27 @@ class Worker:
                 stderr=subprocess.DEVNULL,
                 check=False,
             )
+        self.stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115 (as long as the process)
         self.process = subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.stderr,
             text=True,
         )
-        hello = self._answer() or {"error": "the process died"}
+        hello = self._answer() or {"error": self._how_it_died()}
         self.error = hello.get("error")
         self.seconds_to_first = hello.get("ready", math.nan)
         self.peak_mb = hello.get("peak_mb", math.nan)
         self.finite = hello.get("finite", True)
+
+    def _how_it_died(self) -> str:
+        code = self.process.wait(timeout=60)
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        self.stderr.seek(0)
+        lines = [line.strip() for line in self.stderr if line.strip()]
+        return f"its process died ({how})" + (f": {lines[-1][:200]}" if lines else "")
 
     def _answer(self):
         line = self.process.stdout.readline()
