@@ -622,6 +622,9 @@ def test_peak_tells_of_values_that_are_not_finite(value):
         ((2, 4, 3), (2, 4, 5), True, False),
         ((2, 3, 4), (1, 5, 4), False, True),
         ((4, 3), (2, 2, 4, 5), True, False),
+        ((3, 37, 70), (3, 65, 70), False, True),
+        ((2, 70, 37), (2, 70, 131), True, False),
+        ((1, 9), (9, 1), False, False),
     ],
 )
 def test_matmul(rng, a, b, ta, tb):
