@@ -89,9 +89,7 @@ def main() -> None:
     options.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
     chosen = options.parse_args()
     rows, checks = [], benchmark.Checks()
-    print(
-        "| network | samples | points | whole network, s | sensitivity, s | faster | MACs saved |"
-    )
+    print("| network | samples | points | whole network, s | here, s | faster | MACs saved |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name in chosen.networks:
         row = measure(name, chosen.quick)

@@ -19,8 +19,8 @@ from gluonzip.spec import (
     PerChannel,
     PerTensor,
     SparsityPattern,
-    Unstructured,
     max_code,
+    sparsity_pattern,
 )
 
 Change = Callable[[np.ndarray, float], np.ndarray]
@@ -85,7 +85,7 @@ METHODS: dict[str, Method] = {
 def change_of(
     method: str | Change,
     levels: tuple[float, ...] | None,
-    pattern: SparsityPattern | None,
+    pattern: str | SparsityPattern | None,
     granularity: Granularity,
 ) -> tuple[str, Change, tuple[float, ...]]:
     """Name, function and levels of a method; ConfigError for what cannot be used."""
@@ -104,4 +104,4 @@ def change_of(
     for level in levels:
         chosen.check(level)
     levels = tuple(sorted(levels, reverse=chosen.levels[0] > chosen.levels[-1]))
-    return method, chosen.make(pattern or Unstructured(), granularity), levels
+    return method, chosen.make(sparsity_pattern(pattern), granularity), levels

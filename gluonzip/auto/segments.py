@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -53,7 +54,7 @@ class Cuts:
         """The live tensors at ``end`` from those at ``begin``, both points of the cuts;
         ``changed``: constants in place of the graph's."""
         points = [at for at in self.points if begin <= at <= end]
-        for first, last in zip(points, points[1:], strict=False):
+        for first, last in itertools.pairwise(points):
             made = self._segment(first, last, changed or {})(values)
             wanted = self.live(last)
             values = {name: made[name] if name in made else values[name] for name in wanted}

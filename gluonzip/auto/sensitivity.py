@@ -44,7 +44,7 @@ def sensitivity(
     levels: Sequence[float] | None = None,
     layers: str | Sequence[str] | None = None,
     evaluate: Evaluate | None = None,
-    pattern: SparsityPattern | None = None,
+    pattern: str | SparsityPattern | None = None,
     granularity: str | Granularity = PerTensor(),  # noqa: B008 (frozen)
     samples: int | None = None,
     checkpoint: str | os.PathLike | None = None,
@@ -59,9 +59,10 @@ def sensitivity(
     or ``evaluate(outputs, labels)``, a number or one number a sample, averaged over the samples
     (``outputs``: an array, or a tuple of them).
 
-    ``method``: ``sparsity`` (smallest weights of a ``pattern``), ``bits`` (weights in integers of a
-    ``granularity``; ``per_tensor`` or ``per_channel``), or a function of your own from a weight
-    (output channels first) and a level to a weight; ``levels``: from mild to harsh. ``layers``:
+    ``method``: ``sparsity`` (smallest weights, or units of a ``pattern`` such as ``"4x1"``),
+    ``bits`` (weights in integers of a ``granularity``; ``per_tensor`` or ``per_channel``), or a
+    function of your own from a weight (output channels first) and a level to a weight; ``levels``:
+    from mild to harsh. ``layers``:
     names or globs. ``checkpoint``: a JSON file to go on from after an interruption. Ctrl-C returns
     what was found so far (``complete`` is False). ``threads``: of the engine that runs it all.
 

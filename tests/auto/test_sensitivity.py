@@ -75,7 +75,7 @@ def compare(found, net, labels, compress):
             assert point.rows == 60
 
 
-@pytest.mark.parametrize("pattern", [None, Block(4, 1)])
+@pytest.mark.parametrize("pattern", [None, Block(4, 1), "channels"])
 def test_sparsity_is_what_prune_does(net, labels, pattern):
     found = sensitivity(net, (X, labels), levels=(0.9, 0.5, 0.7), pattern=pattern)
     assert found.levels == (0.5, 0.7, 0.9)
