@@ -69,15 +69,15 @@ def _restore_layer(known: Mapping[str, Layer], layer: Layer, stored: Mapping[str
         setattr(block, attribute, copy.deepcopy(value))
     weight = next(iter(layer.weights.values()))
     for attribute, facts in stored["parameters"].items():
-        if attribute in block._reg_params:
-            continue
-        shared = None
-        if facts["shared"]:
-            owner, owned = facts["shared"]
-            shared = known[owner].block._reg_params[owned]
-        parameter = add_parameter(block, attribute, weight, facts["shape"], "zeros", shared)
-        if facts["grad_req"] != "null":
-            parameter._differentiable = True
+        parameter = block._reg_params.get(attribute)
+        if parameter is None:
+            shared, trained = None, facts["grad_req"] != "null"
+            if facts["shared"]:
+                owner, owned = facts["shared"]
+                shared = known[owner].block._reg_params[owned]
+            shape = facts["shape"]
+            parameter = add_parameter(block, attribute, weight, shape, "zeros", shared, trained)
+        if parameter.grad_req != facts["grad_req"]:
             parameter.grad_req = facts["grad_req"]
 
 

@@ -140,6 +140,7 @@ class Checkpoints:
             part.load_state(state["parts"][name])
         for label, block in {"": net, **(blocks or {})}.items():
             set_parameter_values(block, values.get(label, {}), str(path))
+        _check_trainer(trainer, path, net, *(blocks or {}).values())
         _load_trainer(trainer, state["trainer"])
         np.random.set_state(state["numpy"])
         random.setstate(state["python"])
@@ -169,6 +170,17 @@ def _trainer_bytes(trainer: Any) -> bytes:
         path = os.path.join(folder, "trainer")
         trainer.save_states(path)
         return Path(path).read_bytes()
+
+
+def _check_trainer(trainer: Any, path: Path, *blocks: Any) -> None:
+    """Some transforms (codebooks) bring parameters to train, which a trainer made before lacks."""
+    held = {id(parameter) for parameter in trainer._params}
+    for parameter in trained_parameters(*blocks):
+        if id(parameter) not in held:
+            raise CheckpointError(
+                f"{path} holds the trained parameter {parameter.name!r}, which the trainer does "
+                "not have: compress the network as before the first run, then make the trainer"
+            )
 
 
 def _load_trainer(trainer: Any, data: bytes) -> None:

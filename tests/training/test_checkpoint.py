@@ -13,8 +13,17 @@ import resumable
 from mxnet.gluon import Trainer, nn
 
 from gluonzip.errors import CheckpointError, ConfigError
-from gluonzip.gluon import Pruner, Scheduled, prune, quantize, sparsity
-from gluonzip.gluon.pruner import iterative, linear, polynomial
+from gluonzip.gluon import (
+    Pruner,
+    Scheduled,
+    iterative,
+    linear,
+    polynomial,
+    prune,
+    quantize,
+    share,
+    sparsity,
+)
 from gluonzip.gluon.state import parameter_values
 from gluonzip.spec import PerChannel, WeightQuantization
 from gluonzip.training import (
@@ -181,6 +190,29 @@ def test_shared_masks_stay_shared(tmp_path):
     Checkpoints(tmp_path).save(Position(), net, trainer_of(net))
     Checkpoints(tmp_path).restore(fresh, trainer_of(fresh))
     assert fresh[0]._reg_params["weight_mask"] is fresh[1]._reg_params["weight_mask"]
+
+
+def test_codebooks_come_back_and_a_trainer_without_them_is_told(tmp_path):
+    def build():
+        net = network(16)
+        prune(net, sparsity=0.3, layers="0")
+        return net
+
+    net = build()
+    share(net, layers="0")
+    trainer = trainer_of(net)
+    steps(net, trainer, 2)
+    Checkpoints(tmp_path).save(Position(2), net, trainer)
+    fresh = build()
+    with pytest.raises(CheckpointError, match="which the trainer does not have: compress the netw"):
+        Checkpoints(tmp_path).restore(fresh, trainer_of(fresh))
+    share(fresh, layers="0")
+    renewed = trainer_of(fresh)
+    Checkpoints(tmp_path).restore(fresh, renewed)
+    for each, its in ((net, trainer), (fresh, renewed)):
+        steps(each, its, 2)
+    for name, value in parameter_values(net).items():
+        np.testing.assert_array_equal(parameter_values(fresh)[name], value, err_msg=name)
 
 
 def test_without_a_checkpoint_there_is_none(tmp_path):
