@@ -48,6 +48,11 @@ def loss_gradients(
     count = 0
     with _borrowed(known, wanted):
         for inputs, labels in labelled(data, _context(known)):
+            if not labels and isinstance(loss, mx.gluon.loss.Loss):
+                raise DataError(
+                    f"a batch has no labels, which {type(loss).__name__} compares with; give "
+                    "(inputs, labels), or a loss of the outputs alone"
+                )
             with mx.autograd.record(train_mode=first_batch):
                 value = loss(net(*inputs), *labels).mean()
             value.backward(train_mode=first_batch)

@@ -246,6 +246,30 @@ def test_bad_arguments(options, message):
         prune(network(), **{"sparsity": 0.5, **options})
 
 
+def test_kinds_of_data():
+    net = network(bn=False)
+    expected = loss_gradients(net, (X, Y))["0.weight"]
+    dataset = mx.gluon.data.ArrayDataset(X, Y)
+    iterator = mx.io.NDArrayIter(X, Y, batch_size=6)
+    for data in (
+        (X.asnumpy(), Y.asnumpy()),
+        mx.gluon.data.DataLoader(dataset, batch_size=5),
+        iterator,
+        iterator,  # (begins anew)
+    ):
+        found = loss_gradients(net, data)["0.weight"]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+    own = loss_gradients(net, [X], loss=lambda outputs: outputs.sum(axis=1))["0.weight"]
+    with mx.autograd.record():
+        value = net(X).sum(axis=1).mean()
+    value.backward()
+    np.testing.assert_allclose(own, net[0].weight.grad().asnumpy(), rtol=1e-4, atol=1e-7)
+    with pytest.raises(DataError, match="a batch has no labels, which SoftmaxCrossEntropyLoss"):
+        loss_gradients(net, [X])
+    with pytest.raises(DataError, match="has no batches"):
+        loss_gradients(net, [])
+
+
 def test_gradients_that_are_missing_or_not_finite():
     net = network()
     with pytest.raises(
