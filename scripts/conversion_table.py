@@ -102,15 +102,17 @@ def untrained(network: Network) -> Graph:
     net = get_model(network.name, pretrained=False, **base)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        net.initialize(mx.init.Xavier(magnitude=2))
-        for parameter in net.collect_params().values():  # what a SymbolBlock inside keeps apart
-            if parameter._data is None and not parameter._deferred_init:
-                parameter.initialize(mx.init.Xavier(magnitude=2))
+        # The symbol inside an SSD gives vectors to the initializer, which Xavier refuses.
+        ssd = network.name.startswith("ssd")
+        net.initialize(mx.init.Normal(0.05) if ssd else mx.init.Xavier(magnitude=2))
     x = mx.nd.array(images(network, 2, seed=3))
+    net(x)
+    for parameter in net.collect_params(".*(_var|gamma)$").values():
+        parameter.set_data(mx.nd.ones(parameter.shape))
     try:
         with mx.autograd.train_mode():  # settles running statistics
-            net(x)
-            net(x)
+            for _ in range(8 if net.collect_params(".*running_var").keys() else 1):
+                net(x)
     except Exception:  # detectors want labels in training
         net(x)
     mx.nd.waitall()
@@ -375,8 +377,8 @@ def check(rows: list[dict]) -> benchmark.Checks:
                 what = f"{title}, layers not in integers (transposed convolutions have no kernel)"
                 allowed = row["transposed"]
                 checks.at_most("convert", what, found["floating"], allowed)
-        if row.get("speed"):
-            ratio = row["speed"].get("ratio", 0)
+        if "ratio" in row.get("speed", {}):  # else ONNX Runtime's own tool failed: see the row
+            ratio = row["speed"]["ratio"]
             checks.at_least("convert", f"{name}, own int8 / ours in ONNX Runtime", ratio, 0.95)
     return checks
 
