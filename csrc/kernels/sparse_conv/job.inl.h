@@ -26,7 +26,7 @@ Workspace make_workspace(const ConvGeometry& g) {
   Workspace w;
   w.pads = 0;
   w.tile = aligned(4 * depth.tap_words + 64);
-  w.sums = w.tile + (kSliceWords + 3) * kPitch;
+  w.sums = w.tile + (kPadPlace + 1) * kPitch;
   w.lines = w.sums + kPanel * kPitch;
   w.added = w.lines + kMaxVecs * kLanes * kLineBytes;
   w.partial = w.added + kMaxVecs * kLanes * kLineBytes;

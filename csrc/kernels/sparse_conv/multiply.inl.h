@@ -3,11 +3,9 @@
 
 constexpr int kIndexBytes = static_cast<int>(kPitch / kIndexUnit);
 
-// Few vectors get several sets of sums, for the latency of a product.
+// Few vectors get two sets of sums, for the latency of a product.
 template <int V>
-constexpr int kSets = 4 * V <= Pixels::kAccumulators   ? 4
-                      : 2 * V <= Pixels::kAccumulators ? 2
-                                                       : 1;
+constexpr int kSets = 2 * V <= Pixels::kAccumulators ? 2 : 1;
 
 template <int V>
 GLZ_INLINE void multiply(const uint32_t* words, const uint16_t* index, int64_t count,
@@ -26,18 +24,14 @@ GLZ_INLINE void multiply(const uint32_t* words, const uint16_t* index, int64_t c
       sum = Kernel::mul_add(sum, Kernel::load(x + v.value * kBytes), w);
     });
   };
-  // Indices come four at a time: loads of the tile have the load ports to themselves.
-  int64_t i = 0;
-  uint64_t four;
-  for (; i + 4 <= count; i += 4) {
-    memcpy(&four, index + i, sizeof four);
-    step(four & 0xffff, words[i], Index<0>());
-    step(four >> 16 & 0xffff, words[i + 1], Index<1>());
-    step(four >> 32 & 0xffff, words[i + 2], Index<2>());
-    step(four >> 48, words[i + 3], Index<3>());
+  // Indices come in pairs, one pair ahead: loads of the tile have the load ports to themselves.
+  uint32_t pair, next;
+  memcpy(&pair, index, sizeof pair);
+  for (int64_t i = 0; i < count; i += 2, pair = next) {
+    memcpy(&next, index + i + 2, sizeof next);
+    step(pair & 0xffff, words[i], Index<0>());
+    step(pair >> 16, words[i + 1], Index<1>());
   }
-  memcpy(&four, index + i, sizeof four);
-  for (; i < count; ++i, four >>= 16) step(four & 0xffff, words[i], Index<0>());
   unroll<V>([&](auto v) GLZ_UNROLLED {
     Kernel::Acc sum = sums[0][v.value];
     unroll<S - 1>([&](auto s) GLZ_UNROLLED { sum = Kernel::add(sum, sums[s.value + 1][v.value]); });

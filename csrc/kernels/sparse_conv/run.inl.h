@@ -144,6 +144,7 @@ Job make_job(const Kernel::Args& a, int64_t panel_begin, int64_t panel_end) {
     e.hi = within_codes(e.hi);
   }
   job.tame = is_tame(e, panel_begin * kPanel, least(g.out_channels, panel_end * kPanel));
+  memset(job.tile + kPadPlace * kPitch, 0, kPitch);
   for (int64_t i = 0; i < at.tile; i += 4) {
     const uint32_t pad = Kernel::kPadWord;
     memcpy(workspace + at.pads + i, &pad, sizeof pad);
