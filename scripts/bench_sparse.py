@@ -55,7 +55,7 @@ def parse():
     )  # fmt: skip
     options = parser.parse_args()
     options.batches = options.batches or ([1] if options.quick else [1, 16])
-    options.rounds = options.rounds or (2 if options.quick else 5)
+    options.rounds = options.rounds or (2 if options.quick else 4)
     if options.quick:
         options.networks = options.networks[-1:]
     return options
