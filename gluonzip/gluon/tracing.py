@@ -46,7 +46,7 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
     ``shapes``: one for each input, e.g. ``(1, 3, 224, 224)``; axis 0 is recorded as 0 (any batch),
     the others are nominal. ``names``: the inputs' names (default ``data``, or ``data0``, ``data1``
     ...). Constants are named structurally (``features.0.weight``), nodes with parameters by their
-    layer (``features.0``), other nodes as in MXNet. Masks and fake quantizers of compressed
+    layer (``features.0``), other nodes as in MXNet, without the prefix of ``net``. Masks and fake quantizers of compressed
     networks become ``mul`` and ``fake_quantize`` nodes. An operator without a row in the op table
     becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the structure of what the network
     returns: an index into the outputs, or a list of such structures; ``graph.meta["dropout"]``
@@ -75,6 +75,7 @@ def trace_net(net: Block, *shapes: Shape, names: Sequence[str] | None = None) ->
         values=values,
         structural=parameter_names(net),
         owners=parameter_owners(net),
+        prefix=net.prefix,
     ).run()
     traced.graph.name = net.name or type(net).__name__.lower()
     traced.graph.meta.update(outputs=structure, network=type(net).__name__)
@@ -167,8 +168,10 @@ class _Tracer:
         values: Mapping[str, Any],
         structural: Mapping[str, str],
         owners: Mapping[str, str],
+        prefix: str = "",
     ) -> None:
         self.symbol = symbol
+        self.prefix = prefix  # of the network: it counts instances, which the graph must not show
         self.values = dict(values)
         self.structural = structural
         self.owners = owners
@@ -371,7 +374,7 @@ class _Tracer:
         weights = [p for p in parameters[1:] if p is not None]
         if weights and parameters[0] is None and "elemwise" not in node.operator:
             return self.owners.get(weights[0], node.name)
-        return node.name
+        return node.name.removeprefix(self.prefix)
 
     def _fresh(self, stem: str) -> str:
         name, count = stem, 1

@@ -13,6 +13,7 @@ PARAMETERS = {
     "alexnet_small": 552_890,
     "resnet8_small": 78_362,
     "resnet20_small": 273_690,
+    "mobilenetv2_small": 69_162,
 }
 
 

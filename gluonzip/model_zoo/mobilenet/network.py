@@ -20,7 +20,7 @@ _BOTTLENECKS = [
 
 
 class MobileNetV2Small(HybridBlock):
-    """Images (N, C, H, W), 28x28 for digits, to scores (N, classes). 68 thousand parameters."""
+    """Images (N, C, H, W), 28x28 for digits, to scores (N, classes). 69 thousand parameters."""
 
     def __init__(self, classes: int = 10, **kwargs: Any) -> None:
         super().__init__(**kwargs)
