@@ -8,8 +8,8 @@ void bind_errors(pybind11::module_& m);  // glz::Error becomes gluonzip.errors' 
 void bind_cpu(pybind11::module_& m);
 void bind_archive(pybind11::module_& m);
 void bind_calibration(pybind11::module_& m);  // histograms of activations
-void bind_arrays(pybind11::module_& m);  // raw operators
-void bind_sparse(pybind11::module_& m);  // sparse products
+void bind_arrays(pybind11::module_& m);       // raw operators
+void bind_sparse(pybind11::module_& m);       // sparse products
 void bind_testing(pybind11::module_& m);
 void bind_kernels(pybind11::module_& m);  // single kernels, for tests and benchmarks
 void bind_engine(pybind11::module_& m);
