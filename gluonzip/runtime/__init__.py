@@ -1,7 +1,6 @@
 """The engine and its operators on arrays. Needs NumPy and the compiled core only, never MXNet."""
 
 import gluonzip.archive.core  # noqa: F401  (first: a missing or stale core is named as such)
-from gluonzip.runtime.calibration import CalibrationEngine
 from gluonzip.runtime.engine import Engine
 from gluonzip.runtime.isa import best_isa, cores, isas, resolve_isa
 from gluonzip.runtime.operators import (
@@ -35,3 +34,11 @@ __all__ = [
     "spmm",
     "spmm_s8",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "CalibrationEngine":  # needs the passes, which running a network does not
+        from gluonzip.runtime.calibration import CalibrationEngine
+
+        return CalibrationEngine
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

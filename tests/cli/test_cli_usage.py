@@ -38,7 +38,7 @@ def test_debug_shows_the_traceback(cli, tmp_path):
 def test_a_bug_is_called_one(cli, monkeypatch, dense_archive):
     import gluonzip.archive
 
-    def broken(path):
+    def broken(path, member=None):
         raise KeyError("oh\nno")
 
     monkeypatch.setattr(gluonzip.archive, "read", broken)
