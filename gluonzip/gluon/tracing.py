@@ -48,10 +48,10 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
     ...). Constants are named structurally (``features.0.weight``), nodes with parameters by their
     layer (``features.0``), other nodes as in MXNet, without the prefix of ``net``. Masks and fake
     quantizers of compressed networks become ``mul`` and ``fake_quantize`` nodes. An operator
-    without a row in the op table becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the structure of what the network
-    returns: an index into the outputs, or a list of such structures; ``graph.meta["dropout"]``
-    has the rates of the ``identity`` nodes that are dropout in training, ``"cast"`` those that
-    were casts to a floating type.
+    without a row in the op table becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the
+    structure of what the network returns: an index into the outputs, or a list of such structures;
+    ``graph.meta["dropout"]`` has the rates of the ``identity`` nodes that are dropout in training,
+    ``"cast"`` those that were casts to a floating type.
 
     Raises TraceError (not traceable: child, reason, remedy), ShapeError (shapes that the network
     does not accept), DataError (a parameter that is not initialized, or not finite).
