@@ -1,5 +1,7 @@
 // Header, sizes, checksums and structure of an archive; docs/format.md says what they must be.
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
@@ -175,7 +177,38 @@ ModelTensor decode(const TensorEntry& entry, const uint8_t* section) {
   }
 }
 
-Model parse(const uint8_t* data, int64_t size, const std::optional<std::string>& member) {
+// A file in memory whose pages are given back as soon as they are decoded: packed weights take the
+// place of the file's bytes, and the two are never there together.
+class FileBytes {
+ public:
+  explicit FileBytes(size_t size) : size_(size) {
+    if (size == 0) return;
+    void* pages = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) throw std::bad_alloc();
+    data_ = static_cast<uint8_t*>(pages);
+  }
+  FileBytes(const FileBytes&) = delete;
+  ~FileBytes() {
+    if (data_ != nullptr) munmap(data_, size_);
+  }
+  uint8_t* data() { return data_; }
+
+  // These bytes read as zeros from now on; the pages that lie wholly inside are free.
+  void release(const uint8_t* from, int64_t length) {
+    const auto page = static_cast<int64_t>(sysconf(_SC_PAGESIZE));
+    const int64_t begin = round_up(from - data_, page);
+    const int64_t end = (from - data_ + length) / page * page;
+    if (begin < end) madvise(data_ + begin, end - begin, MADV_DONTNEED);
+  }
+
+ private:
+  uint8_t* data_ = nullptr;
+  size_t size_;
+};
+
+// `owner`: of the data, if its memory may be given back while it is read.
+Model parse(const uint8_t* data, int64_t size, const std::optional<std::string>& member,
+            FileBytes* owner) {
   const Header header = read_header(data, size);
   const uint8_t* at = data + kHeaderBytes;
   check_crc("index", at, header.index_bytes, header.index_crc);
@@ -196,23 +229,32 @@ Model parse(const uint8_t* data, int64_t size, const std::optional<std::string>&
     ModelTensor tensor = decode(index.tensors[number], sections[number]);
     tensor.name = name;
     model.tensors[name] = std::move(tensor);
+    // Members of a family may use a section twice.
+    if (owner != nullptr && !index.family) {
+      owner->release(sections[number], index.tensors[number].length);
+    }
   }
   check_crc("meta", at, index.meta.length, index.meta.crc);
   check_structure(model);
   return std::move(model);
 }
 
-}  // namespace
-
-Model read_archive(const uint8_t* data, size_t size, const std::string& origin,
-                   const std::optional<std::string>& member) {
+Model read(const uint8_t* data, size_t size, const std::string& origin,
+           const std::optional<std::string>& member, FileBytes* owner) {
   try {
-    return parse(data, static_cast<int64_t>(size), member);
+    return parse(data, static_cast<int64_t>(size), member, owner);
   } catch (const Error& error) {
     throw Error(error.kind(), origin + ": " + error.what());
   } catch (const std::bad_alloc&) {
     throw Error(ErrorKind::kArchive, origin + ": its tensors do not fit this machine's memory");
   }
+}
+
+}  // namespace
+
+Model read_archive(const uint8_t* data, size_t size, const std::string& origin,
+                   const std::optional<std::string>& member) {
+  return read(data, size, origin, member, nullptr);
 }
 
 Model read_archive_file(const std::string& path, const std::optional<std::string>& member) {
@@ -226,10 +268,10 @@ Model read_archive_file(const std::string& path, const std::optional<std::string
   if (fstat(fileno(file.get()), &status) != 0) fail(errno);
   if (S_ISDIR(status.st_mode)) fail(EISDIR);
   const auto size = static_cast<size_t>(status.st_size);
-  const std::unique_ptr<uint8_t[]> data(new uint8_t[size]);
-  const size_t used = std::fread(data.get(), 1, size, file.get());
+  FileBytes bytes(size);
+  const size_t used = std::fread(bytes.data(), 1, size, file.get());
   if (std::ferror(file.get())) fail(errno);
-  return read_archive(data.get(), used, path, member);
+  return read(bytes.data(), used, path, member, &bytes);
 }
 
 }  // namespace glz
