@@ -28,6 +28,9 @@ from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization
 ROWS = 16
 """Rows of the data whose activations are held in memory together."""
 
+MOST_POINTS = 24
+"""Activations beyond which no observer is tried for each: it takes longer than it is worth."""
+
 PER_CHANNEL = WeightQuantization(granularity=PerChannel())
 
 
@@ -62,11 +65,13 @@ class Step:
 
 @dataclass(frozen=True)
 class AutoResult:
-    """``graph``: quantized, ready for the engine. ``steps``: all that was tried, in order."""
+    """``graph``: quantized, ready for the engine. ``steps``: all that was tried, in order.
+    ``skipped``: what was asked for and not tried, and why."""
 
     graph: Graph
     choices: Choices
     steps: tuple[Step, ...]
+    skipped: tuple[str, ...] = ()
 
     @property
     def decibels(self) -> float:
@@ -78,7 +83,7 @@ class AutoResult:
             f"{'kept' if step.kept else '':5}{step.decibels:8.2f} dB  {step.name}"
             for step in self.steps
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"not tried: {reason}" for reason in self.skipped)])
 
 
 def quantize_automatically(
@@ -118,7 +123,7 @@ def quantize_automatically(
     fit = [part for inputs in fit for part in parts(inputs, ROWS)]
     search = _Search(dense, fit, judge, Choices(weights, floats=frozenset(skip)), threads)
     search.run(steps, float_share)
-    return AutoResult(search.graph, search.choices, tuple(search.steps))
+    return AutoResult(search.graph, search.choices, tuple(search.steps), tuple(search.skipped))
 
 
 def _split(data: Any, held_out: float) -> tuple[list[tuple], list[tuple]]:
@@ -150,6 +155,7 @@ class _Search:
         self.wanted = self._outputs(dense)
         self.models: dict[tuple[bool, bool], _Model] = {}
         self.choices, self.steps = choices, []
+        self.skipped: list[str] = []
         self.graph = self._build(choices)
         self.best = self._error(self.graph)
         self.steps.append(Step(f"{choices.weights.bits}-bit weights, minmax", self.best, True))
@@ -191,7 +197,10 @@ class _Search:
     def _single_observers(self) -> None:
         """One activation's observer after the other, those of the largest networks left out."""
         points = list(self._model(self.choices).statistics)
-        if len(points) > 24:  # a trial of each would take longer than it is worth
+        if len(points) > MOST_POINTS:
+            self.skipped.append(
+                f"observers of single activations: there are {len(points)}, more than {MOST_POINTS}"
+            )
             return
         for point in points:
             for name in OBSERVERS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gluonzip.auto import quantize_automatically
+from gluonzip.auto import post_training, quantize_automatically
 from gluonzip.errors import ConfigError, DataError, PatternError
 from gluonzip.graph import Constant, Graph, Input, Node, interpret
 from gluonzip.spec import WeightQuantization
@@ -80,6 +80,14 @@ def test_skipped_layers_stay_float(data):
     result = quantize_automatically(hard_network(), data, skip=["fc"])
     assert not result.graph.constants["w4"].quantized
     assert result.graph.constants["w3"].quantized
+
+
+def test_what_is_not_tried_is_said(data, monkeypatch):
+    assert quantize_automatically(hard_network(), data, steps=["single_observers"]).skipped == ()
+    monkeypatch.setattr(post_training, "MOST_POINTS", 2)
+    result = quantize_automatically(hard_network(), data, steps=["single_observers"])
+    assert len(result.steps) == 1
+    assert "not tried: observers of single activations: there are" in str(result)
 
 
 def test_bad_input(data):
