@@ -29,6 +29,13 @@ def _first(arrays: Samples, count: int = 64) -> Samples:
     return {name: array[:count] for name, array in arrays.items()}
 
 
+def _inputs_to_compare(random: Samples, given: Samples | None) -> Iterator[tuple[str, Samples]]:
+    """What an export is run on: random inputs, and the first rows of those that were given."""
+    yield "random inputs", random
+    if given:
+        yield "given inputs", _first(given)
+
+
 def _ranges(graph: Graph, samples: Samples | None) -> dict[str, float] | None:
     """How large sums get on the samples; None without any."""
     from gluonzip.passes import optimize
@@ -58,10 +65,7 @@ def to_onnx(
         )
     if not verify:
         return
-    runs = {"random inputs": random_inputs(graph)}
-    if samples:
-        runs["given inputs"] = _first(samples)
-    for what, arrays in runs.items():
+    for what, arrays in _inputs_to_compare(random_inputs(graph), samples):
         found = onnx.verify(path, graph, arrays)
         yield from (f"{what}: {agreement}" for agreement in found)
         if not found:
@@ -79,10 +83,7 @@ def to_tflite(
     yield f"Written {path}: {path.stat().st_size:,} bytes"
     if not verify:
         return
-    runs = {"random inputs": random_inputs(graph, batch=1)}
-    if samples:
-        runs["given inputs"] = _first(samples)
-    for what, arrays in runs.items():
+    for what, arrays in _inputs_to_compare(random_inputs(graph, batch=1), samples):
         agreement = tflite.verify(path, graph, arrays)
         if agreement is None:
             yield "Not verified: ai-edge-litert is not installed (see docs/conversion.md)"
@@ -100,10 +101,7 @@ def to_mxnet(
     yield f"Written {', '.join(map(str, files))}: {sum(f.stat().st_size for f in files):,} bytes"
     if not verify:
         return
-    runs = {"random inputs": random_inputs(graph)}
-    if samples:
-        runs["given inputs"] = _first(samples)
-    for what, arrays in runs.items():
+    for what, arrays in _inputs_to_compare(random_inputs(graph), samples):
         got = run_symbol(*files, arrays)
         yield f"{what}: {compare('mxnet', interpret(graph, arrays), got)}"
 
