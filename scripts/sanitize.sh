@@ -7,7 +7,8 @@ kind=${1:?"usage: scripts/sanitize.sh address|undefined|thread [what pytest is t
 shift
 python=${PYTHON:-python}
 
-GLUONZIP_SANITIZE=$kind $python setup.py -q build --force --build-base "build/$kind" \
+# CC and CXX are setuptools' (CC="ccache gcc"). What did not change is not compiled again.
+GLUONZIP_SANITIZE=$kind $python setup.py -q build --build-base "build/$kind" \
   --build-lib "build/$kind/lib" --build-temp "build/$kind/temp"
 
 skip=
@@ -22,7 +23,7 @@ case $kind in
 esac
 # Python itself is not instrumented: the run time comes first, with the C++ library whose
 # exceptions it intercepts. What Python leaks is its own affair.
-preload="$(gcc -print-file-name=$library) $(gcc -print-file-name=libstdc++.so)"
+preload="$(${CC:-gcc} -print-file-name=$library) $(${CC:-gcc} -print-file-name=libstdc++.so)"
 root=$PWD
 [ $# -gt 0 ] || set -- "$root/tests/kernels" "$root/tests/engine" "$root/tests/runtime"
 cd "build/$kind"

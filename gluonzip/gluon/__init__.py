@@ -5,6 +5,7 @@ from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
+from gluonzip.gluon.expansion import expand_symbols
 from gluonzip.gluon.exporting import export, run_symbol
 from gluonzip.gluon.finite import StopAtNan, check_step
 from gluonzip.gluon.fisher import curvature
@@ -57,6 +58,7 @@ __all__ = [
     "clone",
     "csr_ndarray",
     "curvature",
+    "expand_symbols",
     "export",
     "factorize",
     "import_onnx",

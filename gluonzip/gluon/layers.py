@@ -103,8 +103,8 @@ def _obstacle(block: Block, weights: Mapping[str, Parameter]) -> str:
     cls = plain_type(block)
     if isinstance(block, _gluon.SymbolBlock):
         return (
-            "an imported symbol has no layers to wrap; trace it (gluonzip.gluon.trace) and "
-            "compress the graph"
+            "an imported symbol has no layers to wrap; gluonzip.gluon.expand_symbols(net, shape) "
+            "gives it layers"
         )
     if not isinstance(block, HybridBlock):
         return f"{cls.__name__} is a plain Block that reads its parameters itself"

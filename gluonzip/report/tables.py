@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from gluonzip.report.diagnosis import Quality
@@ -88,13 +89,19 @@ def _notes(report: Report) -> str:
 
 def layers(report: Report) -> Table:
     """Every weighted layer, compressed or skipped and why."""
+    found = () if report.diagnosis is None else report.diagnosis.layers
+    errors = {layer.name: layer.introduced for layer in found if layer.introduced}
+    return layer_table(report.layers, errors)
+
+
+def layer_table(facts: Iterable[LayerFacts], errors: Mapping[str, Quality] | None = None) -> Table:
+    """The table of :func:`layers`, from :func:`gluonzip.report.measure.layer_facts`."""
     header = (
         "layer", "type", "weight", "parameters", "zeros", "bits w/a", "fp32 bytes", "bytes",
         "ratio", "error dB", "stored as", "skipped",
     )  # fmt: skip
-    found = () if report.diagnosis is None else report.diagnosis.layers
-    errors = {layer.name: layer.introduced for layer in found if layer.introduced}
-    rows = [_layer_row(layer, errors.get(layer.name)) for layer in report.layers]
+    errors = errors or {}
+    rows = [_layer_row(layer, errors.get(layer.name)) for layer in facts]
     note = "error: introduced by the layer alone, signal by noise" if errors else ""
     return Table("Layers", header, tuple(rows), left=3, note=note, wide=frozenset({10, 11}))
 
