@@ -27,6 +27,7 @@ from gluonzip.archive.index import (
 )
 from gluonzip.archive.info import ArchiveInfo
 from gluonzip.archive.reader import check_sizes, describe
+from gluonzip.archive.zeros import stored_constants
 from gluonzip.errors import ArchiveError, ConfigError
 from gluonzip.graph.ir import Constant, Graph
 from gluonzip.graph.validate import validate
@@ -70,9 +71,10 @@ def _build(
     graph: Graph, meta: dict[str, Any] | None, raw: bool = False
 ) -> tuple[bytes, ArchiveInfo]:
     validate(graph)
-    entries = [_tensor(name, constant, raw) for name, constant in graph.constants.items()]
+    constants = stored_constants(graph)
+    entries = [_tensor(name, constant, raw) for name, constant in constants.items()]
     index = Index([graph], [entry for entry, _ in entries])
-    constants = list(graph.constants.values())
+    constants = list(constants.values())
     return _assemble(index, constants, [s for _, s in entries], {**graph.meta, **(meta or {})})
 
 
@@ -85,7 +87,7 @@ def _build_family(graphs: Mapping[str, Graph]) -> tuple[bytes, ArchiveInfo]:
     numbers: dict[tuple, int] = {}
     for member, graph in zip(index.members or (), graphs.values(), strict=True):
         validate(graph)
-        for name, constant in graph.constants.items():
+        for name, constant in stored_constants(graph).items():
             key = _identity(constant)
             if key not in numbers:
                 entry, section = _tensor(name, constant, raw=False)
