@@ -297,6 +297,18 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   }
 }
 
+TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel) const {
+  const auto words = static_cast<double>(packed_.as<SparseHeader>()->words);
+  return [=](int64_t tiles, int64_t panels) {
+    ConvGeometry part = g;
+    part.n = part.oh = 1;
+    part.ow = std::min(tiles * kPixelAlign, g.rows());
+    part.out_channels = std::min(panels * panel, g.out_channels);
+    const double share = static_cast<double>(part.out_channels) / g.out_channels;
+    return sparse_nanoseconds(part, integer_, words * share);
+  };
+}
+
 void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const View* residual,
                     float residual_scale, const View& out) const {
   const ConvGeometry g = [&] {
@@ -352,11 +364,14 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     step->tile_rows = kernel.tile_rows;
     const double row_bytes = static_cast<double>(x.bytes()) / std::max<int64_t>(x.rows(), 1);
     step->groups = groups_;
-    step->grids =
-        candidate_grids(ceil_div(g.rows(), kernel.tile_rows),
-                        ceil_div(g.out_channels, kernel.panel), groups_ == 1 ? plan.threads() : 1,
-                        {nanoseconds, row_bytes * kernel.tile_rows,
-                         static_cast<double>(group_bytes_) * kernel.panel / g.out_channels});
+    const int64_t tiles = ceil_div(g.rows(), kernel.tile_rows);
+    const int64_t panels = ceil_div(g.out_channels, kernel.panel);
+    const int threads = groups_ == 1 ? plan.threads() : 1;
+    const GridCost cost = {nanoseconds, row_bytes * kernel.tile_rows,
+                           static_cast<double>(group_bytes_) * kernel.panel / g.out_channels};
+    step->grids = sparse_
+                      ? candidate_grids(tiles, panels, threads, sparse_task_cost(g, kernel.panel))
+                      : candidate_grids(tiles, panels, threads, cost);
     step->choose(0);
     step->workspace = kernel.workspace_bytes(g);
     finish(std::move(step), name);

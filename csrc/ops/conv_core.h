@@ -9,6 +9,7 @@
 #include "constants.h"
 #include "epilogue.h"
 #include "op.h"
+#include "partition.h"
 
 namespace glz {
 
@@ -83,6 +84,8 @@ class ConvCore {
   void pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
                    const Filter& filter, const Weight* weights);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
+  // Nanoseconds of so many tiles of rows and panels of output channels, when sparse.
+  TaskCost sparse_task_cost(const ConvGeometry& g, int64_t panel) const;
 
   Tail tail_;
   bool integer_ = false;

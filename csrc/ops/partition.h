@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,10 @@ Grid make_grid(int64_t rows, int64_t panels, int threads, const GridCost& cost);
 
 // That grid, and others worth measuring: other cuts, finer ones, the other order of tasks.
 std::vector<Grid> candidate_grids(int64_t rows, int64_t panels, int threads, const GridCost& cost);
+
+// The same where the time of a grid's largest task is known: rows x panels -> nanoseconds.
+using TaskCost = std::function<double(int64_t rows, int64_t panels)>;
+std::vector<Grid> candidate_grids(int64_t rows, int64_t panels, int threads, const TaskCost& cost);
 
 // Rows alone: how many tasks for `rows` items that take `nanoseconds` in all.
 inline int64_t row_tasks(int64_t rows, int threads, double nanoseconds) {

@@ -67,18 +67,17 @@ CostCounts dense_counts(const ConvGeometry& g, bool integer) {
           {"weight_byte", 4.0 * words * static_cast<double>(g.out_channels)}};
 }
 
-CostCounts sparse_counts(const ConvGeometry& g, bool integer, int64_t words) {
+CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
   const SparseDepth depth = depth_of(g, integer);
   const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, kChunkPixels / kLanes);
   const double sums = static_cast<double>(vecs * g.out_channels);
-  const double present = static_cast<double>(words);
-  return {{"sparse_vector", present * static_cast<double>(vecs)},
-          {"sparse_word", present * static_cast<double>(chunks)},
+  return {{"sparse_vector", words * static_cast<double>(vecs)},
+          {"sparse_word", words * static_cast<double>(chunks)},
           {"sparse_row", static_cast<double>(g.out_channels * depth.slices * chunks)},
           {"sparse_spill", sums * static_cast<double>(depth.slices - 1)},
           {"sparse_stage", static_cast<double>(vecs * depth.words)},
           {"sparse_finish", sums},
-          {"weight_byte", 6.0 * present}};
+          {"weight_byte", 6.0 * words}};
 }
 
 Costs sparse_costs(bool integer) {
@@ -100,6 +99,10 @@ void set_sparse_costs(bool integer, const Costs& costs) {
   (integer ? table().s8 : table().f32) = costs;
 }
 
+double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words) {
+  return total(sparse_counts(g, integer, words), sparse_costs(integer));
+}
+
 SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available) {
   const SparsePolicy policy = sparse_policy();
   const int64_t all = g.out_channels * depth_of(g, integer).words;
@@ -115,9 +118,8 @@ SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, b
   } else if (g.rows() < kLanes) {
     why << "with " << g.rows() << " rows most lanes of the sparse kernel would idle";
   } else {
-    const Costs costs = sparse_costs(integer);
-    const double ratio =
-        total(sparse_counts(g, integer, words), costs) / total(dense_counts(g, integer), costs);
+    const double sparse = sparse_nanoseconds(g, integer, static_cast<double>(words));
+    const double ratio = sparse / total(dense_counts(g, integer), sparse_costs(integer));
     choice.sparse = ratio < kMargin;
     why << "sparse is estimated at " << ratio << " of dense's time";
   }

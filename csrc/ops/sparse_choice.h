@@ -19,13 +19,16 @@ SparsePolicy sparse_policy();
 // those that have a weight other than zero. Rows (n, oh, ow) of which there are none are not known.
 using CostCounts = std::map<std::string, double>;
 CostCounts dense_counts(const ConvGeometry& g, bool integer);
-CostCounts sparse_counts(const ConvGeometry& g, bool integer, int64_t words);
+CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words);
 
 // Nanoseconds of each of those, one core: measured where gluonzip was developed (AVX-512), or
 // here, by `gluonzip bench --calibrate`. set_sparse_costs() throws kConfig unless exactly the names
 // of sparse_costs() are given, each with a finite number that is not negative.
 std::map<std::string, double> sparse_costs(bool integer);
 void set_sparse_costs(bool integer, const std::map<std::string, double>& costs);
+
+// The estimated time of a sparse layer, or of a part of it, on one core.
+double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words);
 
 struct SparseChoice {
   bool sparse = false;
