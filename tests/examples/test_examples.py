@@ -37,6 +37,10 @@ def test_example(script, words, tmp_path):
 
 def test_every_example_is_tested():
     assert {p.name for p in EXAMPLES.glob("*.py")} == {
+        "scenes.py",  # the generated data of the training scripts (test_training_scripts.py)
+        "gluoncv_classification.py",
+        "gluoncv_segmentation.py",
+        "gluoncv_ssd.py",
         "lenet_threshold.py",
         "alexnet_int8.py",
         "resnet_distill.py",
