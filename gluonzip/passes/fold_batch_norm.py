@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from gluonzip.errors import DataError
 from gluonzip.graph import OPS, Constant, Graph, Names, Node
 
 FOLDABLE = ("conv2d", "conv_transpose2d", "dense")
@@ -47,11 +48,21 @@ def _read_counts(graph: Graph) -> Counter[str]:
 
 
 def scale_and_shift(graph: Graph, node: Node) -> Affine:
-    """Of a batch norm, float64: gamma / sqrt(var + eps), beta - mean * scale."""
+    """Of a batch norm, float64: gamma / sqrt(var + eps), beta - mean * scale.
+
+    Raises DataError for a variance below 0.
+    """
     gamma, beta, mean, var = (
         graph.constants[n].dense().astype(np.float64) for n in node.inputs[1:]
     )
-    scale = gamma / np.sqrt(var + node.attrs.get("eps", OPS["batch_norm"].attrs["eps"]))
+    var = var + node.attrs.get("eps", OPS["batch_norm"].attrs["eps"])
+    if (var <= 0).any():
+        raise DataError(
+            f"batch norm {node.name!r}: {node.inputs[4]!r} holds {np.count_nonzero(var <= 0)} "
+            f"variances below 0 of {var.size} (the least is {var.min():.3g}), so its outputs are "
+            "not numbers; initialize it with ones, or train or load it"
+        )
+    scale = gamma / np.sqrt(var)
     return scale, beta - mean * scale
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gluonzip.errors import DataError
 from gluonzip.graph import Constant, Graph, Input, Node, interpret, validate
 from gluonzip.passes import fold_batch_norm
 
@@ -157,3 +158,10 @@ def test_norm_whose_parameters_are_computed_stays():
     graph.inputs.append(Input("g", (6,)))
     graph.nodes[1].inputs[1] = "g"
     assert [node.op for node in fold_batch_norm(graph).nodes] == ["conv2d", "batch_norm"]
+
+
+def test_negative_variance_is_named():
+    graph = layer_and_norm("conv2d")
+    graph.constants["var"].data[2] = -0.5
+    with pytest.raises(DataError, match=r"batch norm 'bn': 'var' holds 1 variances below 0 of 6"):
+        fold_batch_norm(graph)
