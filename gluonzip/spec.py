@@ -58,13 +58,19 @@ def max_code(bits: int) -> int:
 
 @dataclass(frozen=True)
 class WeightQuantization:
-    """Symmetric integers for a weight: ``scale = max|w| / max_code(bits)``, zero point 0."""
+    """Symmetric integers for a weight, zero point 0.
+
+    ``scale``: "peak" (``max|w| / max_code(bits)`` of the present weights) or "learned" (trained
+    with them: :mod:`gluonzip.gluon.learned_scale`).
+    """
 
     bits: int = 8
     granularity: Granularity = field(default_factory=PerTensor)
+    scale: str = "peak"
 
     def __post_init__(self) -> None:
         max_code(self.bits)
+        _check_scale(self.scale, "peak")
 
 
 @dataclass(frozen=True)
@@ -72,14 +78,22 @@ class ActivationQuantization:
     """Symmetric integers for an activation, one static scale a tensor, found by ``observer``.
 
     ``observer``: a name (``minmax``, ``moving_average``, ``percentile``, ``kl``, ``mse``) or a
-    function of one's own (:mod:`gluonzip.passes.quantize.observers`).
+    function of one's own (:mod:`gluonzip.passes.quantize.observers`). ``scale``: "observed" (stays
+    as the observer found it) or "learned" (trained from there: LSQ, arXiv:1902.08153).
     """
 
     bits: int = 8
     observer: str | Callable[..., float] = "minmax"
+    scale: str = "observed"
 
     def __post_init__(self) -> None:
         max_code(self.bits)
+        _check_scale(self.scale, "observed")
+
+
+def _check_scale(scale: object, usual: str) -> None:
+    if scale not in (usual, "learned"):
+        raise ConfigError(f"scale = {scale!r} is unknown; use {usual!r} or 'learned'")
 
 
 # ---------------------------------------------------------------- weight sharing

@@ -27,16 +27,19 @@ def fake_quantize(
     axis: int | None = None,
     inside: bool = False,
     dtype: Any = np.float32,
+    learned: bool = False,
 ) -> Any:
     """``x`` rounded to ``bits``-bit codes times ``scale``, of the same shape.
 
     ``scale`` broadcasts against ``x``; ``axis`` is the axis it runs along, None for one scale for
     the whole tensor. ``inside``: no code can be out of range, so nothing is clipped and every
     gradient passes (or the largest value, a rounding error above the limit, would never be
-    trained). ``dtype``: of x. ``F`` is mx.nd or mx.sym.
+    trained). ``dtype``: of x. ``learned``: the scale takes a gradient, that of LSQ (the plain
+    derivative of this composition). ``F`` is mx.nd or mx.sym.
     """
     limit = max_code(bits)
-    inverses, scales = _spread(F, 1.0 / scale, x), _spread(F, scale, x)
+    spread = _spread_learned if learned else _spread
+    inverses, scales = spread(F, 1.0 / scale, x), spread(F, scale, x)
     with tags.tag(F, tags.BEGIN):
         scaled = x * inverses
     if not inside:
@@ -57,6 +60,12 @@ def _spread(F: Any, scale: Any, x: Any) -> Any:
     return F.BlockGrad(spread)
 
 
+def _spread_learned(F: Any, scale: Any, x: Any) -> Any:
+    """``scale`` in the shape of x, with a gradient: that of a sum is no more than a sum."""
+    with tags.tag(F, tags.SCALE):
+        return F.broadcast_add(F.zeros_like(x), scale)
+
+
 def _rint(x: Any, dtype: Any) -> Any:
     """Nearest integers of small numbers, ties to even (MXNet's rint and round are not).
 
@@ -68,13 +77,21 @@ def _rint(x: Any, dtype: Any) -> Any:
 
 
 def quantize_weight(
-    F: Any, weight: Any, what: WeightQuantization, channel_axis: int, dtype: Any = np.float32
+    F: Any,
+    weight: Any,
+    what: WeightQuantization,
+    channel_axis: int,
+    dtype: Any = np.float32,
+    scale: Any = None,
 ) -> Any:
-    """``weight`` fake-quantized with ``scale = max|w| / limit`` of its present values."""
+    """``weight`` fake-quantized with its learned ``scale``, or with ``max|w| / limit`` of its
+    present values."""
     axis = None
     if isinstance(what.granularity, PerChannel):
         # The default axis means "output channel", which transposed convolutions keep at 1.
         axis = what.granularity.axis or channel_axis
+    if scale is not None:
+        return fake_quantize(F, weight, scale, what.bits, axis, dtype=dtype, learned=True)
     magnitude = F.abs(weight)
     if axis is None:
         peak = F.max(magnitude, keepdims=True)

@@ -14,8 +14,10 @@ from gluonzip.gluon.arrays import view
 from gluonzip.gluon.batches import batches
 from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
+from gluonzip.gluon.scale_parameters import set_input_growth, set_weight_scales
 from gluonzip.gluon.structure import Block, HybridBlock, clear_caches, require_legacy_arrays, walk
 from gluonzip.gluon.wrapper import (
+    INPUT_GROWTH,
     INPUT_SCALE,
     Compressed,
     add_parameter,
@@ -44,10 +46,12 @@ def quantize(
 
     Weight scales follow the weights as they train (``max|w| / limit`` of the present values);
     input scales come from :func:`calibrate`, which runs at once if ``data`` is given and must run
-    before the network is used otherwise. Gradients are straight-through. ``None`` for ``weights``
-    or ``activations`` leaves (or makes) that side unquantized. Calling it again replaces what was
-    set. ``layers``: see :func:`gluonzip.gluon.layers.select`. Embeddings (whose inputs are indices)
-    and recurrent layers quantize weights only.
+    before the network is used otherwise. Scales that are ``"learned"`` train from there (LSQ): make
+    the trainer after this call, for they are parameters with gradients. Gradients are
+    straight-through. ``None`` for ``weights`` or ``activations`` leaves (or makes) that side
+    unquantized. Calling it again replaces what was set. ``layers``: see
+    :func:`gluonzip.gluon.layers.select`. Embeddings (whose inputs are indices) and recurrent layers
+    quantize weights only.
 
     Returns a record of every weighted layer by name. Raises ConfigError, PatternError, DataError.
     """
@@ -61,6 +65,7 @@ def quantize(
     for layer in chosen.values():
         if not layer.obstacle:
             _set(layer, weights, activations)
+            set_weight_scales(layer, chosen.values())
     clear_caches(net)
     if data is not None:
         calibrate(net, data)
@@ -95,9 +100,10 @@ def _set(
     block._activation_quantization = activations
     if activations is None or previous != activations:
         drop_parameter(block, INPUT_SCALE)
+    weight = next(iter(layer.weights.values()))
     if activations is not None and INPUT_SCALE not in block._reg_params:
-        weight = next(iter(layer.weights.values()))
-        add_parameter(block, INPUT_SCALE, weight, (1,), "zeros")
+        add_parameter(block, INPUT_SCALE, weight, (1,), "zeros", dtype=np.float32)
+    set_input_growth(block, weight)
 
 
 def _input_obstacle(layer: Layer) -> str:
@@ -126,6 +132,10 @@ def _facts(layer: Layer) -> dict[str, Any]:
         "weight_bits": weights.bits if weights else 32,
         "activation_bits": activations.bits if activations else 32,
     }
+    sides = {"weights": weights, "activations": activations}
+    learned = [name for name, what in sides.items() if what and what.scale == "learned"]
+    if learned:
+        facts["learned_scales"] = " and ".join(learned)
     if weights:
         channel = isinstance(weights.granularity, PerChannel)
         facts["granularity"] = "per_channel" if channel else "per_tensor"
@@ -152,15 +162,12 @@ def calibrate(net: Block, data: Any) -> dict[str, float]:
     }
     if not observed:
         raise ConfigError("no layer quantizes its input; call gluonzip.gluon.quantize(net) first")
-    watches = {
-        name: _Watch(name, needs_histogram(block._activation_quantization.observer))
-        for name, block in observed.items()
-    }
+    watches = _watches(observed)
     with _observing(net, {block: watches[name] for name, block in observed.items()}):
         context = next(iter(observed.values()))._reg_params[INPUT_SCALE].list_ctx()[0]
         for index, inputs in enumerate(batches(data, context)):
             net(*inputs)
-            for watch in watches.values():
+            for watch in dict.fromkeys(watches.values()):
                 watch.settle(index)
     for name, watch in watches.items():
         if not watch.statistics.peaks:
@@ -174,6 +181,17 @@ def calibrate(net: Block, data: Any) -> dict[str, float]:
     return ranges
 
 
+def _watches(observed: Mapping[str, Compressed]) -> dict[str, _Watch]:
+    """One for each layer; layers that share their parameters share the scale, so one for both."""
+    shared: dict[int, _Watch] = {}
+    watches = {}
+    for name, block in observed.items():
+        histogram = needs_histogram(block._activation_quantization.observer)
+        watch = shared.setdefault(id(block._reg_params[INPUT_SCALE]), _Watch(name, histogram))
+        watches[name] = watch
+    return watches
+
+
 def _range(block: Compressed, statistics: Statistics) -> float:
     what = block._activation_quantization
     return observe(what.observer, statistics, what.bits)
@@ -185,6 +203,8 @@ def _set_scale(block: Compressed, found: float) -> None:
     if scale < np.finfo(np.float32).tiny:
         scale = np.float32(1)  # an input that is always zero
     block._reg_params[INPUT_SCALE].set_data(mx.nd.array([scale]))
+    if INPUT_GROWTH in block._reg_params:
+        block._reg_params[INPUT_GROWTH].set_data(mx.nd.zeros((1,)))
 
 
 class _Watch:

@@ -76,7 +76,9 @@ def _restore_layer(known: Mapping[str, Layer], layer: Layer, stored: Mapping[str
                 owner, owned = facts["shared"]
                 shared = known[owner].block._reg_params[owned]
             shape = facts["shape"]
-            parameter = add_parameter(block, attribute, weight, shape, "zeros", shared, trained)
+            parameter = add_parameter(
+                block, attribute, weight, shape, "zeros", shared, trained, facts["dtype"]
+            )
         if parameter.grad_req != facts["grad_req"]:
             parameter.grad_req = facts["grad_req"]
 

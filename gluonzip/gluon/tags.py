@@ -2,10 +2,11 @@
 
 A fake quantizer is several MXNet operators. Its first (x is its first input), its last, and the one
 that takes the scale (as its second input) are tagged through ``AttrScope``. From the last one, the
-path of first inputs leads to the first; from its second input, to the scale. Tags are part of the
-symbol's JSON, so an exported and re-imported network traces as well. The last operator of a
-weight's look-up in its codebook is tagged, too: its path of first inputs leads to the weight. Casts
-that only work around a defect of MXNet are tagged, and leave no trace.
+path of first inputs leads to the first; from its second input, to the scale. A learned scale is a
+sum, tagged as well, whose first input is the value (its second adds zero and a gradient). Tags are
+part of the symbol's JSON, so an exported and re-imported network traces as well. The last operator
+of a weight's look-up in its codebook is tagged, too: its path of first inputs leads to the weight.
+Casts that only work around a defect of MXNet are tagged, and leave no trace.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gluonzip.gluon._mxnet import mx
 
 KEY = "__glz__"
 BEGIN, SCALE, END = "fake_quantize.begin", "fake_quantize.scale", "fake_quantize.end"
+LEARNED = "fake_quantize.learned"
 CAST = "cast"
 CODEBOOK = "codebook"
 

@@ -295,7 +295,7 @@ class _Tracer:
         scale = self.computed[self._scale(node)].astype(np.float32)
         source = self.derived.get(x)
         if source is None:  # an activation: its scale is a parameter of the layer
-            variable = self.symbol.nodes[self._scale(node)[0]].name
+            variable = self._looked_up(self.symbol.nodes[self._scale(node)[0]])
             scale_name = self.structural.get(variable, variable)
             name = scale_name.removesuffix("_scale")
         else:
@@ -318,7 +318,8 @@ class _Tracer:
         self.derived[name] = variable
 
     def _looked_up(self, node: SymbolNode) -> str:
-        """The weight whose codebook ``node`` reads."""
+        """The variable at the end of the path of first inputs: the weight whose codebook ``node``
+        reads, the scale from which a learned one started."""
         while not node.is_variable:
             node = self.symbol.nodes[node.inputs[0][0]]
         return node.name
@@ -329,7 +330,9 @@ class _Tracer:
 
     def _scale(self, end: SymbolNode) -> Entry:
         """Its scale."""
-        return self._follow(self.symbol.nodes[end.inputs[1][0]], tags.SCALE).inputs[1]
+        entry = self._follow(self.symbol.nodes[end.inputs[1][0]], tags.SCALE).inputs[1]
+        node = self.symbol.nodes[entry[0]]
+        return node.inputs[0] if node.tag.get("role") == tags.LEARNED else entry
 
     def _follow(self, node: SymbolNode, role: str) -> SymbolNode:
         """The node of that role on the path of first inputs from ``node``."""

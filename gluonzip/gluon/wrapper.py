@@ -21,10 +21,11 @@ from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
 from gluonzip.gluon.layers import Layer
+from gluonzip.gluon.learned_scale import learned_names, learned_scale, values_of_a_sample
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter, walk
-from gluonzip.spec import ActivationQuantization, WeightQuantization
+from gluonzip.spec import ActivationQuantization, WeightQuantization, max_code
 
-INPUT_SCALE = "input_scale"
+INPUT_SCALE, INPUT_GROWTH = learned_names("input")
 
 
 class Compressed(HybridBlock):
@@ -45,13 +46,13 @@ class Compressed(HybridBlock):
     def hybrid_forward(self, F: Any, x: Any, *args: Any, **params: Any) -> Any:
         masks = {weight: params.pop(mask) for weight, mask in self._masks.items()}
         shared = {w: tuple(map(params.pop, both)) for w, both in self._codebooks.items()}
-        scale = params.pop(INPUT_SCALE, None)
+        scales = {name: params.pop(name) for name in self._scales()}
         for attribute in self._weight_attributes():
             params[attribute] = self._transform(
-                F, attribute, params[attribute], masks.get(attribute), shared.get(attribute)
+                F, attribute, params[attribute], masks.get(attribute), shared.get(attribute), scales
             )
-        if scale is not None:
-            x = self._quantize_input(F, x, scale)
+        if INPUT_SCALE in scales:
+            x = self._quantize_input(F, x, scales)
         if self._needs_double():
             params = {name: _cast(F, value, "float64") for name, value in params.items()}
             y = super().hybrid_forward(F, _cast(F, x, "float64"), *args, **params)
@@ -70,7 +71,14 @@ class Compressed(HybridBlock):
     def _weight_attributes(self) -> list[str]:
         return [a for a in self._reg_params if a == "weight" or a.endswith("_weight")]
 
-    def _transform(self, F: Any, attribute: str, weight: Any, mask: Any, shared: Any) -> Any:
+    def _scales(self) -> list[str]:
+        """Attributes of the quantizers' scales: the input's, and those that are learned."""
+        possible = [n for a in (*self._weight_attributes(), "input") for n in learned_names(a)]
+        return [name for name in possible if name in self._reg_params]
+
+    def _transform(
+        self, F: Any, attribute: str, weight: Any, mask: Any, shared: Any, scales: dict[str, Any]
+    ) -> Any:
         if shared is not None:
             weight = look_up(F, weight, *shared)
         if mask is not None:
@@ -78,17 +86,32 @@ class Compressed(HybridBlock):
         if self._weight_quantization is not None:
             dtype = self._reg_params[attribute].dtype
             what = self._weight_quantization
-            weight = quantize_weight(F, weight, what, self._channel_axis, dtype)
+            scale = self._learned_weight_scale(F, attribute, scales)
+            weight = quantize_weight(F, weight, what, self._channel_axis, dtype, scale)
         return weight
 
-    def _quantize_input(self, F: Any, x: Any, scale: Any) -> Any:
+    def _learned_weight_scale(self, F: Any, attribute: str, scales: dict[str, Any]) -> Any:
+        start, growth = learned_names(attribute)
+        if growth not in scales:
+            return None
+        weights, groups = (self._reg_params[name].shape for name in (attribute, start))
+        limit = max_code(self._weight_quantization.bits)
+        count = np.prod(weights) / np.prod(groups)
+        return learned_scale(F, scales[start], scales[growth], float(count), limit)
+
+    def _quantize_input(self, F: Any, x: Any, scales: dict[str, Any]) -> Any:
         if self._observer is not None:
             if F is mx.nd or F is mx.ndarray:
                 self._observer(x)
             return x
         self._require_scale()
+        scale, bits = scales[INPUT_SCALE], self._activation_quantization.bits
+        learned = INPUT_GROWTH in scales
+        if learned:
+            count = values_of_a_sample(F, x)
+            scale = learned_scale(F, scale, scales[INPUT_GROWTH], count, max_code(bits))
         dtype = self._reg_params[INPUT_SCALE].dtype
-        return fake_quantize(F, x, scale, self._activation_quantization.bits, dtype=dtype)
+        return fake_quantize(F, x, scale, bits, dtype=dtype, learned=learned)
 
     def _require_scale(self) -> None:
         if not self.calibrated:
@@ -112,7 +135,8 @@ class Compressed(HybridBlock):
             value = parameter.list_data()[0]
             mask = self._first_copy(mask) if mask else None
             shared = tuple(map(self._first_copy, shared)) if shared else None
-            return self._transform(mx.nd, attribute, value, mask, shared)
+            scales = {name: self._first_copy(name) for name in self._scales()}
+            return self._transform(mx.nd, attribute, value, mask, shared, scales)
 
     def _first_copy(self, attribute: str) -> Any:
         return self._reg_params[attribute].list_data()[0]
@@ -120,7 +144,7 @@ class Compressed(HybridBlock):
     def _added(self) -> set[str]:
         """Attributes of the parameters that compression added."""
         books = [name for both in self._codebooks.values() for name in both]
-        return {*self._masks.values(), *books, INPUT_SCALE}
+        return {*self._masks.values(), *books, *self._scales(), INPUT_SCALE}
 
     def __reduce_ex__(self, protocol: Any) -> tuple:
         # The class is made at run time: pickles name the layer's own type.
@@ -213,14 +237,18 @@ def add_parameter(
     init: str,
     shared: Parameter | None = None,
     trained: bool = False,
+    dtype: Any = None,
 ) -> Parameter:
-    """A parameter on the devices of ``like``, registered with the block; no gradient by default."""
+    """A parameter on the devices of ``like``, registered with the block; no gradient by default.
+
+    ``dtype``: that of ``like`` by default.
+    """
     if shared is not None:
         block.params.update({shared.name: shared})
         parameter = shared
     else:
         parameter = block.params.get(
-            attribute, shape=shape, dtype=like.dtype, init=init, differentiable=trained
+            attribute, shape=shape, dtype=dtype or like.dtype, init=init, differentiable=trained
         )
         if parameter._data is None:
             parameter.initialize(ctx=like.list_ctx())

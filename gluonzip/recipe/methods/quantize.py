@@ -27,9 +27,10 @@ class Weights(Model):
 
     bits: int = Field(8, ge=2, le=8)
     granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+    scale: Literal["peak", "learned"] = "peak"
 
     def value(self) -> WeightQuantization:
-        return WeightQuantization(self.bits, granularity(self.granularity))
+        return WeightQuantization(self.bits, granularity(self.granularity), self.scale)
 
 
 class Activations(Model):
@@ -37,6 +38,7 @@ class Activations(Model):
 
     bits: int = Field(8, ge=2, le=8)
     observer: str = "minmax"
+    scale: Literal["observed", "learned"] = "observed"
 
     @field_validator("observer")
     @classmethod
@@ -45,14 +47,15 @@ class Activations(Model):
         return name
 
     def value(self) -> ActivationQuantization:
-        return ActivationQuantization(self.bits, self.observer)
+        return ActivationQuantization(self.bits, self.observer, self.scale)
 
 
 class Quantize(Method):
     """Quantize ``layers``; ranges of activations come from the calibration data.
 
     ``activations: null`` quantizes weights only. With ``training`` the network then trains on
-    through the quantizers (straight-through gradients), and the ranges are taken again at the end.
+    through the quantizers (straight-through gradients), and the ranges are taken again at the end
+    unless they are learned.
     """
 
     method: Literal["quantize"] = "quantize"
@@ -90,5 +93,5 @@ class Quantize(Method):
             calibrate(job.net, job.calibration_data)
         if self.training is not None:
             run_fit(job, self.training, self.distill, "quantize")
-            if activations is not None:
+            if activations is not None and activations.scale != "learned":
                 calibrate(job.net, job.calibration_data)
