@@ -77,6 +77,18 @@ class SymbolGraph:
         complete = [s if s and all(n > 0 for n in s) else None for s in shapes or []]
         return dict(zip(self.used, complete or [None] * len(self.used), strict=True))
 
+    def infer_dtypes(self, known: Mapping[str, Any]) -> dict[Entry, str]:
+        """The dtype of each used entry; empty where MXNet cannot tell. ``known``: of variables."""
+        symbol = self.select(self.used)
+        wanted = set(symbol.list_inputs())
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _, found, _ = symbol.infer_type(**{k: v for k, v in known.items() if k in wanted})
+        except mx.MXNetError:
+            found = None
+        return dict(zip(self.used, [np.dtype(d).name for d in found or []], strict=bool(found)))
+
     def evaluate(self, entries: Sequence[Entry], values: Mapping[str, Any]) -> list[np.ndarray]:
         """Values of entries that depend on variables in ``values`` (NDArrays) alone."""
         if not entries:

@@ -48,10 +48,12 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
     ...). Constants are named structurally (``features.0.weight``), nodes with parameters by their
     layer (``features.0``), other nodes as in MXNet, without the prefix of ``net``. Masks and fake
     quantizers of compressed networks become ``mul`` and ``fake_quantize`` nodes. An operator
-    without a row in the op table becomes an ``opaque`` node. ``graph.meta["outputs"]`` mirrors the
+    without a row in the op table becomes an ``opaque`` node, and ``graph.meta["opaque"]`` says why by
+    the node's name (what depends on constants alone is computed). ``graph.meta["outputs"]`` mirrors the
     structure of what the network returns: an index into the outputs, or a list of such structures;
     ``graph.meta["dropout"]`` has the rates of the ``identity`` nodes that are dropout in training,
-    ``"cast"`` those that were casts to a floating type.
+    ``"cast"`` those that were casts to a floating type, ``"dtypes"`` the dtypes of tensors that MXNet
+    holds in other than float32.
 
     Raises TraceError (not traceable: child, reason, remedy), ShapeError (shapes that the network
     does not accept), DataError (a parameter that is not initialized, or not finite).
@@ -178,6 +180,9 @@ class _Tracer:
         self.shapes = symbol.infer_shapes(
             {**{k: v.shape for k, v in self.values.items()}, **inputs}
         )
+        self.dtypes = symbol.infer_dtypes(
+            {**{k: v.dtype for k, v in self.values.items()}, **dict.fromkeys(inputs, np.float32)}
+        )
         self.inputs = inputs
         self.tensors: dict[Entry, str] = {}
         self.derived: dict[str, str] = {}  # tensor -> the parameter it is computed from
@@ -206,6 +211,7 @@ class _Tracer:
         self._check_known()
         live = {n for node in self.graph.nodes for n in node.outputs} | set(self.inputs)
         entries = {name: e for e, name in self.tensors.items() if name in live}
+        self._note_dtypes({*live, *self.graph.constants})
         self.graph.meta["framework"] = f"mxnet {mx.__version__}"
         self.graph.meta["input_shapes"] = [list(shape) for shape in self.inputs.values()]
         return Traced(self.graph, self.symbol, entries, self.values, self.shapes)
@@ -260,33 +266,53 @@ class _Tracer:
             self.shapes.get((index, 0)),
             self.symbol.outputs_of(index),
         )
-        outputs = self._convert(view)
+        outputs = self._convert(index, view)
         if inputs and all(parameters):
             self.derived.update(dict.fromkeys(outputs, parameters[0]))
         for out, tensor in enumerate(outputs):
             self.tensors[index, out] = tensor
 
-    def _convert(self, view: MxNode) -> list[str]:
+    def _convert(self, index: int, view: MxNode) -> list[str]:
         """The node's outputs, by its converter, or as an opaque node if none fits."""
         before = len(self.graph.nodes)
+        why = "the op table has no such operator"
         try:
-            outputs = CONVERTERS[view.operator](view)
-            outputs = [outputs] if isinstance(outputs, str) else list(outputs)
-            if len(outputs) >= view.outputs:
-                return outputs
-        except (KeyError, Unconvertible):
-            pass
+            if view.operator in CONVERTERS:
+                outputs = CONVERTERS[view.operator](view)
+                outputs = [outputs] if isinstance(outputs, str) else list(outputs)
+                if len(outputs) >= view.outputs:
+                    return outputs
+                why = f"{view.outputs} outputs, of which the op table has {len(outputs)}"
+        except Unconvertible as error:
+            why = f"not in the op table with {error}" if str(error) else "not in the op table so"
         self._undo(before)
-        return self._opaque(view)
+        return self._folded(index, view) or self._opaque(view, why)
 
     def _undo(self, before: int) -> None:
         for node in self.graph.nodes[before:]:
             self.taken.difference_update((node.name, *node.outputs))
         del self.graph.nodes[before:]
 
-    def _opaque(self, view: MxNode) -> list[str]:
+    def _folded(self, index: int, view: MxNode) -> list[str]:
+        """The outputs as constants, computed by MXNet, if they depend on constants alone."""
+        fixed = all(name in self.graph.constants for name in view.inputs)
+        if not fixed or not _is_function(view.operator):
+            return []
+        values = self.symbol.evaluate([(index, i) for i in range(view.outputs)], self.values)
+        names = [view.name] if len(values) == 1 else [f"{view.name}:{i}" for i in range(len(values))]
+        return [self.constant(self._fresh(n), v) for n, v in zip(names, values, strict=True)]
+
+    def _opaque(self, view: MxNode, why: str) -> list[str]:
         attrs = {"operator": view.operator, "attrs": dict(view.attrs.raw)}
-        return view.emit_many("opaque", view.outputs, *view.inputs, **attrs)
+        outputs = view.emit_many("opaque", view.outputs, *view.inputs, **attrs)
+        self.note("opaque", self.graph.nodes[-1].name, why)
+        return outputs
+
+    def _note_dtypes(self, live: set[str]) -> None:
+        for entry, name in self.tensors.items():
+            dtype = self.dtypes.get(entry, "float32")
+            if name in live and dtype != "float32":
+                self.note("dtypes", name, dtype)
 
     def _fake_quantize(self, index: int, node: SymbolNode) -> None:
         """The composition that ends here as one node: its tag says bits and axis."""
@@ -399,6 +425,13 @@ class _Tracer:
         if tensor in self.inputs or tensor in self.graph.constants:
             (tensor,) = self.add("identity", [tensor], f"{tensor}.output", 1, {})
         return tensor
+
+
+def _is_function(operator: str) -> bool:
+    """Does it give the same for the same inputs, and can MXNet call it by itself?"""
+    drawn = ("random", "sample", "shuffle", "Dropout")
+    others = ("Custom", "_foreach", "_while_loop", "_cond", "RNN")
+    return operator not in others and not any(word in operator for word in drawn)
 
 
 def _checked(name: str, data: np.ndarray) -> np.ndarray:

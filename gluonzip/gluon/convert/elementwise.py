@@ -57,7 +57,7 @@ _ACTIVATIONS = {
 @converter("Activation")
 def activation(node: MxNode) -> str:
     kind = node.attrs.text("act_type")
-    require(kind in _ACTIVATIONS)
+    require(kind in _ACTIVATIONS, f"act_type {kind}")
     return node.emit(_ACTIVATIONS[kind], node.x)
 
 
@@ -71,7 +71,7 @@ def leaky_relu(node: MxNode) -> str:
         return node.emit("leaky_relu", node.x, slope=slope)
     if kind == "elu":
         return node.emit("elu", node.x, slope=slope)
-    require(kind in ("selu", "gelu"))
+    require(kind in ("selu", "gelu"), f"act_type {kind}")
     return node.emit(kind, node.x)
 
 
@@ -100,7 +100,8 @@ def filled_like(node: MxNode) -> str:
 @converter("Cast", "amp_cast")
 def cast(node: MxNode) -> str:
     # The graph computes in float32: casts between floating types disappear.
-    require(node.attrs.text("dtype") in ("float16", "float32", "float64", "bfloat16"))
+    dtype = node.attrs.text("dtype")
+    require(dtype in ("float16", "float32", "float64", "bfloat16"), f"a cast to {dtype}")
     y = node.emit("identity", node.x)
     node.emitter.note("cast", y, True)  # behind opaque operators there may be integers
     return y
@@ -127,7 +128,7 @@ def scalar(node: MxNode) -> str:
 @converter("_div_scalar")
 def div_scalar(node: MxNode) -> str:
     divisor = node.attrs.number("scalar")
-    require(divisor != 0)
+    require(divisor != 0, "division by zero")
     return node.emit("mul_scalar", node.x, value=1.0 / divisor)
 
 

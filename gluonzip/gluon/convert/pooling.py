@@ -11,12 +11,13 @@ from gluonzip.gluon.convert.registry import MxNode, converter, require
 def pooling(node: MxNode) -> str:
     attrs = node.attrs
     kind = attrs.text("pool_type", "max")
-    require(kind in ("max", "avg") and node.rank in (3, 4))
-    require(attrs.text("layout", "None") in ("None", "NCHW", "NCW"))
+    require(kind in ("max", "avg"), f"{kind} pooling")
+    require(node.rank in (3, 4), f"pooling over {node.rank - 2} axes")
+    require(attrs.text("layout", "None") in ("None", "NCHW", "NCW"), "channels last")
     if attrs.flag("global_pool"):
         return _pool(node, f"global_{kind}_pool", {})
     convention = attrs.text("pooling_convention", "valid")
-    require(convention in ("valid", "full"))
+    require(convention in ("valid", "full"), f"pooling convention {convention}")
     axes = node.rank - 2
     top, left = _pair(attrs.integers("pad") or [0] * axes, 0)
     window = {
@@ -50,14 +51,15 @@ def adaptive_avg_pooling(node: MxNode) -> str:
 
 @converter("UpSampling")
 def up_sampling(node: MxNode) -> str:
-    require(node.attrs.text("sample_type") == "nearest" and len(node.inputs) == 1)
+    nearest = node.attrs.text("sample_type") == "nearest" and len(node.inputs) == 1
+    require(nearest, "other than one nearest-neighbour input")
     return node.emit("upsample", node.x, factor=node.attrs.integer("scale", 1))
 
 
 @converter("_contrib_BilinearResize2D")
 def bilinear_resize(node: MxNode) -> str:
     # Whatever the mode, the size follows from the traced shapes.
-    require(node.output_shape is not None)
+    require(node.output_shape is not None, "a size known only when it runs")
     return node.emit(
         "resize_bilinear",
         node.x,

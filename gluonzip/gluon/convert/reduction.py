@@ -7,7 +7,7 @@ from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 @converter("softmax", "log_softmax")
 def softmax(node: MxNode) -> str:
-    require(len(node.inputs) == 1)  # a second input is a length for each row
+    require(len(node.inputs) == 1, "a length for each row")
     return node.emit(
         node.operator,
         node.x,
@@ -19,7 +19,7 @@ def softmax(node: MxNode) -> str:
 @converter("SoftmaxActivation")
 def softmax_activation(node: MxNode) -> str:
     channel = node.attrs.text("mode", "instance") == "channel"
-    require(channel or node.rank == 2)
+    require(channel or node.rank == 2, "mode instance on more than two axes")
     return node.emit("softmax", node.x, axis=1 if channel else -1)
 
 
@@ -27,7 +27,8 @@ def softmax_activation(node: MxNode) -> str:
 def softmax_output(node: MxNode) -> str:
     # The label input matters to the gradient only.
     multi = node.attrs.flag("multi_output")
-    require(multi or node.attrs.flag("preserve_shape") or node.rank == 2)
+    flat = multi or node.attrs.flag("preserve_shape") or node.rank == 2
+    require(flat, "more than two axes without multi_output or preserve_shape")
     return node.emit("softmax", node.x, axis=1 if multi else -1)
 
 
@@ -43,7 +44,7 @@ def reduce(node: MxNode) -> str:
 
 @converter("batch_dot", "_linalg_gemm2")
 def batch_dot(node: MxNode) -> str:
-    require(node.attrs.number("alpha", 1.0) == 1)
+    require(node.attrs.number("alpha", 1.0) == 1, "alpha other than 1")
     return node.emit(
         "matmul",
         *node.inputs,
@@ -54,5 +55,5 @@ def batch_dot(node: MxNode) -> str:
 
 @converter("dot")
 def dot(node: MxNode) -> str:
-    require(node.rank == 2 and len(node.shape_of(1)) == 2)
+    require(node.rank == 2 and len(node.shape_of(1)) == 2, "other than two matrices")
     return batch_dot(node)

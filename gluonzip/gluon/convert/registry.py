@@ -30,13 +30,13 @@ def converter(*operators: str) -> Callable:
 
 
 class Unconvertible(Exception):  # noqa: N818 - a signal, not a failure
-    """This use of an operator has no row in the op table."""
+    """This use of an operator has no row in the op table; the message says what about it."""
 
 
-def require(condition: bool) -> None:
-    """Raise Unconvertible unless ``condition`` holds."""
+def require(condition: bool, why: str = "") -> None:
+    """Raise Unconvertible, saying ``why``, unless ``condition`` holds."""
     if not condition:
-        raise Unconvertible
+        raise Unconvertible(why)
 
 
 class Attributes:
@@ -132,8 +132,7 @@ class MxNode:
 
     def shape_of(self, index: int) -> tuple[int, ...]:
         shape = self.input_shapes[index]
-        if shape is None:
-            raise Unconvertible
+        require(shape is not None, "a shape that it depends on is unknown")
         return shape
 
     def emit(self, op: str, *inputs: str, suffix: str = "", **attrs: Any) -> str:

@@ -17,16 +17,18 @@ def flatten(node: MxNode) -> str:
 @converter("Reshape")
 def reshape(node: MxNode) -> str:
     shape = node.attrs.integers("shape")
-    require(bool(shape))  # the old target_shape has no codes
+    require(bool(shape), "target_shape, which has no codes")
     # Codes read from the right differ from those read from the left only if there are codes.
-    require(not node.attrs.flag("reverse") or all(n > 0 or n == -1 for n in shape))
+    from_the_left = not node.attrs.flag("reverse")
+    require(from_the_left or all(n > 0 or n == -1 for n in shape), "codes read from the right")
     return node.emit("reshape", node.x, shape=shape)
 
 
 @converter("reshape_like")
 def reshape_like(node: MxNode) -> str:
     # The reference's sizes are those of the traced shapes; the batch axis stays free.
-    require(not any(key in node.attrs.raw for key in ("lhs_begin", "rhs_begin")))
+    partial = any(key in node.attrs.raw for key in ("lhs_begin", "rhs_begin"))
+    require(not partial, "a reshape of some axes only")
     return node.emit("reshape", node.x, shape=[-1, *node.shape_of(1)[1:]])
 
 
@@ -84,7 +86,7 @@ def slice_axis(node: MxNode) -> str:
 def slice_(node: MxNode) -> str:
     begins = _optional(node, "begin")
     ends = _optional(node, "end")
-    require(all(step in (None, 1) for step in _optional(node, "step")))
+    require(all(step in (None, 1) for step in _optional(node, "step")), "steps other than 1")
     cuts = [
         (axis, begin or 0, end)
         for axis, (begin, end) in enumerate(zip(begins, ends, strict=True))
@@ -114,7 +116,7 @@ def slice_like(node: MxNode) -> str:
     # The reference's sizes are those of the traced shapes; the batch axis stays whole.
     like = node.shape_of(1)
     axes = [a % node.rank for a in node.attrs.integers("axes")] or list(range(node.rank))
-    require(0 not in axes or like[0] == node.shape[0])
+    require(0 not in axes or like[0] == node.shape[0], "it cuts the batch axis")
     return _cut(node, [(a, 0, like[a]) for a in axes if a != 0 and like[a] != node.shape[a]])
 
 
@@ -129,10 +131,21 @@ def slice_channel(node: MxNode) -> list[str]:
     )
 
 
+@converter("broadcast_like")
+def broadcast_like(node: MxNode) -> str:
+    # The reference's sizes are those of the traced shapes; the batch axis stays free.
+    like = node.shape_of(1)
+    partial = any(key in node.attrs.raw for key in ("lhs_axes", "rhs_axes"))
+    require(not partial and node.shape[0] == like[0], "some axes only, or along the batch")
+    ones = node.emitter.constant(f"{node.name}.ones", np.ones((1, *like[1:]), np.float32))
+    return node.emit("mul", node.x, ones)
+
+
 @converter("_arange")
 def arange(node: MxNode) -> str:
     stop = node.attrs.value("stop")
-    require(stop is not None and node.attrs.integer("repeat", 1) == 1)
+    plain = stop is not None and node.attrs.integer("repeat", 1) == 1
+    require(plain, "an open end or repeated values")
     values = np.arange(node.attrs.number("start"), float(stop), node.attrs.number("step", 1.0))
     return node.emitter.constant(node.name, values.astype(np.float32))
 
@@ -140,14 +153,14 @@ def arange(node: MxNode) -> str:
 @converter("_zeros", "_ones")
 def filled(node: MxNode) -> str:
     shape = node.attrs.integers("shape")
-    require(all(n > 0 for n in shape))
+    require(all(n > 0 for n in shape), "a shape known only when it runs")
     value = np.full(shape, float(node.operator == "_ones"), np.float32)
     return node.emitter.constant(node.name, value)
 
 
 @converter("Pad")
 def pad(node: MxNode) -> str:
-    require(node.attrs.text("mode") == "constant")
+    require(node.attrs.text("mode") == "constant", "padding by edges or reflection")
     return node.emit(
         "pad",
         node.x,

@@ -12,8 +12,8 @@ from gluonzip.gluon.convert.registry import MxNode, converter, require
 def _channels_first(node: MxNode) -> int:
     """Number of spatial axes, 1 or 2; channels-last and 3-D convolutions stay opaque."""
     axes = len(node.attrs.integers("kernel"))
-    require(axes in (1, 2))
-    require(node.attrs.text("layout", "None") in ("None", "NCHW", "NCW"))
+    require(axes in (1, 2), f"{axes} spatial axes")
+    require(node.attrs.text("layout", "None") in ("None", "NCHW", "NCW"), "channels last")
     return axes
 
 
@@ -63,7 +63,7 @@ def convolution(node: MxNode) -> str:
 @converter("Deconvolution")
 def deconvolution(node: MxNode) -> str:
     axes = _channels_first(node)
-    require(not any(node.attrs.integers("target_shape")))
+    require(not any(node.attrs.integers("target_shape")), "target_shape")
     extra = [0] * (2 - axes) + (node.attrs.integers("adj") or [0] * axes)
     window = _window(node, axes)
     return _convolve(node, "conv_transpose2d", axes, output_pad=extra, **window)
@@ -85,7 +85,7 @@ def _gamma(node: MxNode, default_fixed: bool) -> str:
     if not node.attrs.flag("fix_gamma", default_fixed):
         return gamma
     value = node.emitter.value(gamma)
-    require(value is not None)
+    require(value is not None, "a computed gamma")
     return node.emitter.constant(gamma, np.ones_like(value))
 
 
