@@ -56,7 +56,9 @@ RULES: list[tuple[str, Entry]] = [
     (r"^monodepth2", Entry("monodepth2", _image(640, 192), _image(96, 64))),
     (
         r"^siamrpn",
-        Entry("siamrpn", ((1, 3, 127, 127), (1, 3, 287, 287)), ((1, 3, 127, 127), (1, 3, 287, 287))),
+        Entry(
+            "siamrpn", ((1, 3, 127, 127), (1, 3, 287, 287)), ((1, 3, 127, 127), (1, 3, 287, 287))
+        ),
     ),
     (r"^slowfast", Entry("slowfast", _clip(64, 224), _clip(64, 64))),
     (r"^c3d", Entry("c3d", _clip(16, 112), _clip(16, 112))),
@@ -66,7 +68,10 @@ RULES: list[tuple[str, Entry]] = [
     (r"^i3d_nl", Entry("i3d_nl", _clip(32, 224), _clip(8, 64))),
     (r"^i3d", Entry("i3d", _clip(32, 224), _clip(8, 64))),
     (r"^inceptionv3_(ucf|hmdb|kinetics|sthsth)", _plain("action-2d", 299, 299)),
-    (r"_(ucf101|hmdb51|kinetics400|sthsthv2)|^resnet(18|50)_v1b_custom", _plain("action-2d", 224, 224)),
+    (
+        r"_(ucf101|hmdb51|kinetics400|sthsthv2)|^resnet(18|50)_v1b_custom",
+        _plain("action-2d", 224, 224),
+    ),
     (r"^mask_rcnn|^custom_mask", Entry("mask_rcnn", _image(512), _image(128))),
     (r"rcnn", Entry("faster_rcnn", _image(512), _image(128))),
     (r"^ssd_300", Entry("ssd", _image(300), _image(300))),
@@ -99,7 +104,7 @@ RULES: list[tuple[str, Entry]] = [
     (r"^alexnet", _plain("alexnet", 224, 96)),
     (r"^densenet", _plain("densenet", 224, 224)),
     (r"^shufflenet", _plain("shufflenet", 224, 224)),
-    (r"^squeezenet", _plain("squeezenet", 224, 96)),
+    (r"^squeezenet", _plain("squeezenet", 224, 224)),
     (r"^mobilenetv3", _plain("mobilenetv3", 224, 224)),
     (r"^mobilenetv2", _plain("mobilenetv2", 224, 64)),
     (r"^mobilenet", _plain("mobilenet", 224, 64)),
@@ -181,21 +186,25 @@ def _construct(name: str, options: dict[str, Any]) -> Any:
             if not refused or refused[1] not in options:
                 raise
             del options[refused[1]]
+        except Warning:  # how darknet53 says that it takes no other argument
+            if options.pop("pretrained_base", None) is None:
+                raise
 
 
 def _Random():  # noqa: N802 - an initializer
     import mxnet as mx
 
     class Random(mx.init.Initializer):
-        """Weights whose sums neither vanish nor explode, whatever their shape."""
+        """Weights whose sums neither vanish nor explode, whatever their shape. Gluon asks for a
+        weight even where a symbol's variable is something else: the name tells."""
 
-        def _init_weight(self, _: Any, array: Any) -> None:
-            fan = int(np.prod(array.shape[1:])) if len(array.shape) > 1 else 1
-            mx.nd.random.normal(0, float(np.sqrt(2 / max(fan, 1))), out=array)
-
-        _init_default = _init_weight
-
-        def _init_bias(self, _: Any, array: Any) -> None:
-            mx.nd.random.normal(0, 0.01, out=array)
+        def _init_weight(self, name: Any, array: Any) -> None:
+            if re.search("(gamma|var)$", name):
+                array[:] = 1
+            elif re.search("(bias|beta|mean)$", name):
+                mx.nd.random.normal(0, 0.01, out=array)
+            else:
+                fan = int(np.prod(array.shape[1:])) if len(array.shape) > 1 else 1
+                mx.nd.random.normal(0, float(np.sqrt(2 / max(fan, 1))), out=array)
 
     return Random()

@@ -16,6 +16,7 @@ from gluonzip.gluon.legacy import import_symbol
 from gluonzip.gluon.low_rank import factorize
 from gluonzip.gluon.onnx_import import import_onnx
 from gluonzip.gluon.penalties import BatchNormL1, GroupLasso, L1Penalty, PenalizedLoss
+from gluonzip.gluon.post_training import Quantizer
 from gluonzip.gluon.pruner import Pruner
 from gluonzip.gluon.pruning import prune
 from gluonzip.gluon.pruning_schedules import iterative, linear, one_shot, polynomial
@@ -47,6 +48,7 @@ __all__ = [
     "PenalizedLoss",
     "Pruner",
     "PruningTarget",
+    "Quantizer",
     "Scheduled",
     "SparseDense",
     "Sparsity",

@@ -95,7 +95,10 @@ class SymbolGraph:
             return []
         symbol = self.select(entries)
         with mx.autograd.pause(train_mode=False):
-            outputs = mx.nd.CachedOp(symbol)(*[values[name] for name in symbol.list_inputs()])
+            if symbol.list_inputs():
+                outputs = mx.nd.CachedOp(symbol)(*[values[n] for n in symbol.list_inputs()])
+            else:  # nothing to call it with
+                outputs = symbol.eval(ctx=mx.cpu())
         return [o.asnumpy() for o in (outputs if isinstance(outputs, list) else [outputs])]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,12 @@ def trace(net: Block, *shapes: Shape, names: Sequence[str] | None = None) -> Gra
     ...). Constants are named structurally (``features.0.weight``), nodes with parameters by their
     layer (``features.0``), other nodes as in MXNet, without the prefix of ``net``. Masks and fake
     quantizers of compressed networks become ``mul`` and ``fake_quantize`` nodes. An operator
-    without a row in the op table becomes an ``opaque`` node, and ``graph.meta["opaque"]`` says why by
-    the node's name (what depends on constants alone is computed). ``graph.meta["outputs"]`` mirrors the
-    structure of what the network returns: an index into the outputs, or a list of such structures;
-    ``graph.meta["dropout"]`` has the rates of the ``identity`` nodes that are dropout in training,
-    ``"cast"`` those that were casts to a floating type, ``"dtypes"`` the dtypes of tensors that MXNet
-    holds in other than float32.
+    without a row in the op table becomes an ``opaque`` node, and ``graph.meta["opaque"]`` says why
+    by the node's name (what depends on nothing that could train is computed).
+    ``graph.meta["outputs"]`` mirrors the structure of what the network returns: an index into the
+    outputs, or a list of such structures; ``graph.meta["dropout"]`` has the rates of the
+    ``identity`` nodes that are dropout in training, ``"cast"`` those that were casts to a floating
+    type.
 
     Raises TraceError (not traceable: child, reason, remedy), ShapeError (shapes that the network
     does not accept), DataError (a parameter that is not initialized, or not finite).
@@ -78,6 +78,7 @@ def trace_net(net: Block, *shapes: Shape, names: Sequence[str] | None = None) ->
         structural=parameter_names(net),
         owners=parameter_owners(net),
         prefix=net.prefix,
+        frozen=[p.name for p in net.collect_params().values() if p.grad_req == "null"],
     ).run()
     traced.graph.name = net.name or type(net).__name__.lower()
     traced.graph.meta.update(outputs=structure, network=type(net).__name__)
@@ -171,6 +172,7 @@ class _Tracer:
         structural: Mapping[str, str],
         owners: Mapping[str, str],
         prefix: str = "",
+        frozen: Collection[str] = (),
     ) -> None:
         self.symbol = symbol
         self.prefix = prefix  # of the network: it counts instances, which the graph must not show
@@ -184,6 +186,8 @@ class _Tracer:
             {**{k: v.dtype for k, v in self.values.items()}, **dict.fromkeys(inputs, np.float32)}
         )
         self.inputs = inputs
+        self.frozen = frozenset(frozen)  # parameters that have no gradient: anchors, grids
+        self._fixed: set[str] = set()  # constants that depend on nothing that trains
         self.tensors: dict[Entry, str] = {}
         self.derived: dict[str, str] = {}  # tensor -> the parameter it is computed from
         self.unknown: set[str] = set()  # variables with neither a shape nor a value
@@ -211,7 +215,6 @@ class _Tracer:
         self._check_known()
         live = {n for node in self.graph.nodes for n in node.outputs} | set(self.inputs)
         entries = {name: e for e, name in self.tensors.items() if name in live}
-        self._note_dtypes({*live, *self.graph.constants})
         self.graph.meta["framework"] = f"mxnet {mx.__version__}"
         self.graph.meta["input_shapes"] = [list(shape) for shape in self.inputs.values()]
         return Traced(self.graph, self.symbol, entries, self.values, self.shapes)
@@ -228,6 +231,8 @@ class _Tracer:
         # A parameter that nothing has read yet is replaced, name and all.
         name = self._fresh(stem) if stem in read else stem
         self.graph.constants[name] = Constant(data)
+        if stem not in self.derived:
+            self._fixed.add(name)
         return name
 
     def note(self, kind: str, tensor: str, value: Any) -> None:
@@ -249,6 +254,8 @@ class _Tracer:
             self.graph.constants[name] = Constant(_checked(name, self.values[node.name].asnumpy()))
             self.tensors[index, 0] = name
             self.derived[name] = node.name
+            if node.name in self.frozen:
+                self._fixed.add(name)
         else:  # a label, say: an error only if something that matters reads it
             self.unknown.add(node.name)
             self.tensors[index, 0] = node.name
@@ -266,7 +273,12 @@ class _Tracer:
             self.shapes.get((index, 0)),
             self.symbol.outputs_of(index),
         )
-        outputs = self._convert(index, view)
+        odd = self._other_dtypes(index, node)
+        if odd:
+            why = f"it works on {', '.join(sorted(odd))}"
+            outputs = self._folded(index, view) or self._opaque(view, why)
+        else:
+            outputs = self._convert(index, view)
         if inputs and all(parameters):
             self.derived.update(dict.fromkeys(outputs, parameters[0]))
         for out, tensor in enumerate(outputs):
@@ -294,13 +306,20 @@ class _Tracer:
         del self.graph.nodes[before:]
 
     def _folded(self, index: int, view: MxNode) -> list[str]:
-        """The outputs as constants, computed by MXNet, if they depend on constants alone."""
-        fixed = all(name in self.graph.constants for name in view.inputs)
-        if not fixed or not _is_function(view.operator):
+        """The outputs as constants, computed by MXNet, if they depend on nothing that trains."""
+        if not self._fixed.issuperset(view.inputs) or not _is_function(view.operator):
             return []
-        values = self.symbol.evaluate([(index, i) for i in range(view.outputs)], self.values)
-        names = [view.name] if len(values) == 1 else [f"{view.name}:{i}" for i in range(len(values))]
-        return [self.constant(self._fresh(n), v) for n, v in zip(names, values, strict=True)]
+        try:
+            entries = [(index, i) for i in range(view.outputs)]
+            values = self.symbol.evaluate(entries, self.values)
+        except mx.MXNetError:  # of a shape known only when it runs
+            return []
+        names = (
+            [view.name] if len(values) == 1 else [f"{view.name}:{i}" for i in range(len(values))]
+        )
+        made = [self.constant(self._fresh(n), v) for n, v in zip(names, values, strict=True)]
+        self._fixed.update(made)
+        return made
 
     def _opaque(self, view: MxNode, why: str) -> list[str]:
         attrs = {"operator": view.operator, "attrs": dict(view.attrs.raw)}
@@ -308,11 +327,11 @@ class _Tracer:
         self.note("opaque", self.graph.nodes[-1].name, why)
         return outputs
 
-    def _note_dtypes(self, live: set[str]) -> None:
-        for entry, name in self.tensors.items():
-            dtype = self.dtypes.get(entry, "float32")
-            if name in live and dtype != "float32":
-                self.note("dtypes", name, dtype)
+    def _other_dtypes(self, index: int, node: SymbolNode) -> set[str]:
+        """What the node reads or makes that are not floating-point numbers."""
+        entries = [*node.inputs, *((index, i) for i in range(self.symbol.outputs_of(index)))]
+        found = {self.dtypes.get(entry, "float32") for entry in entries}
+        return {dtype for dtype in found if "float" not in dtype}
 
     def _fake_quantize(self, index: int, node: SymbolNode) -> None:
         """The composition that ends here as one node: its tag says bits and axis."""

@@ -29,7 +29,9 @@ class Segment:
         if self.foreign is None:
             weighted = sum(OPS[node.op].macs is not None for node in nodes)
             return f"engine: {len(nodes)} nodes, {weighted} of them weighted"
-        named = [f"{operator(n)} {n.name!r} ({why})" for n in nodes if (why := self.foreign[n.name])]
+        named = [
+            f"{operator(n)} {n.name!r} ({why})" for n in nodes if (why := self.foreign[n.name])
+        ]
         return f"MXNet: {len(nodes)} nodes for {'; '.join(named)}"
 
 
@@ -41,11 +43,11 @@ def operator(node: Node) -> str:
 def partition(graph: Graph, elsewhere: Mapping[str, str] | None = None) -> list[Segment]:
     """``graph`` as segments in the order in which they run; one segment if the engine runs it all.
 
-    Opaque nodes run elsewhere, and so do the nodes named in ``elsewhere`` (name -> why), those
-    that touch tensors that are not float (``graph.meta["dtypes"]``), and nodes behind them that
-    are not worth coming back for (no weighted layer among them). Nodes of one
-    kind run together as early as their inputs allow, so a segment never waits for itself. Integer
-    tensors cross from one segment to another as their real values, which changes none of them.
+    Opaque nodes run elsewhere (``graph.meta["opaque"]`` says why), and so do the nodes named in
+    ``elsewhere`` (name -> why) and nodes behind them that are not worth coming back for (no
+    weighted layer among them). Nodes of one kind run together as early as their inputs allow, so a
+    segment never waits for itself. Integer tensors cross from one segment to another as their real
+    values, which changes none of them.
     """
     foreign = _foreign(graph, elsewhere or {})
     if not foreign:
@@ -57,15 +59,12 @@ def partition(graph: Graph, elsewhere: Mapping[str, str] | None = None) -> list[
 def _foreign(graph: Graph, elsewhere: Mapping[str, str]) -> dict[str, str]:
     """Nodes that the engine cannot run, with the reason."""
     reasons: Mapping[str, str] = graph.meta.get("opaque", {})
-    dtypes: Mapping[str, str] = graph.meta.get("dtypes", {})
     found = {}
     for node in graph.nodes:
         if node.op == "opaque":
             found[node.name] = reasons.get(node.name, NO_SUCH_OPERATOR)
         elif node.name in elsewhere:
             found[node.name] = elsewhere[node.name]
-        elif odd := {dtypes[n] for n in (*node.inputs, *node.outputs) if n in dtypes}:
-            found[node.name] = f"it works on {', '.join(sorted(odd))}"
     return found
 
 
@@ -127,9 +126,8 @@ class _Cutter:
             f"{self.graph.name}.{level}",
         ).copy()
         if level % 2:
-            names = (node.name for node in nodes)
-            self._keep_notes(piece)
-            return Segment(piece, {name: self.foreign[name] for name in names})
+            piece.meta["cast"] = dict(self.graph.meta.get("cast", {}))
+            return Segment(piece, {node.name: self.foreign[node.name] for node in nodes})
         self._take_real_values(piece, [n for n in given if n in self.scales])
         self._give_real_values(piece, [n for n in piece.outputs if n in self.scales])
         return Segment(piece)
@@ -137,12 +135,6 @@ class _Cutter:
     def _input(self, name: str) -> Input:
         whole = next((i for i in self.graph.inputs if i.name == name), None)
         return whole or Input(name, ())
-
-    def _keep_notes(self, piece: Graph) -> None:
-        """What MXNet has to know to run the nodes as it did."""
-        for kind in ("cast", "dtypes"):
-            if kind in self.graph.meta:
-                piece.meta[kind] = dict(self.graph.meta[kind])
 
     def _take_real_values(self, piece: Graph, tensors: Iterable[str]) -> None:
         names = Names(piece)

@@ -27,9 +27,8 @@ def reshape(node: MxNode) -> str:
 @converter("reshape_like")
 def reshape_like(node: MxNode) -> str:
     # The reference's sizes are those of the traced shapes; the batch axis stays free.
-    partial = any(key in node.attrs.raw for key in ("lhs_begin", "rhs_begin"))
-    require(not partial, "a reshape of some axes only")
-    return node.emit("reshape", node.x, shape=[-1, *node.shape_of(1)[1:]])
+    require(node.output_shape is not None, "a shape known only when it runs")
+    return node.emit("reshape", node.x, shape=[-1, *node.output_shape[1:]])
 
 
 @converter("transpose")
@@ -129,6 +128,46 @@ def slice_channel(node: MxNode) -> list[str]:
         axis=node.axis("axis", 1),
         squeeze=node.attrs.flag("squeeze_axis"),
     )
+
+
+@converter("tile")
+def tile(node: MxNode) -> str:
+    reps = node.attrs.integers("reps")
+    require(len(reps) <= node.rank, "more repetitions than axes")
+    axes = [(node.rank - len(reps) + at, count) for at, count in enumerate(reps) if count != 1]
+    require(all(count > 0 for _, count in axes), "no repetitions at all")
+    x = node.x
+    for axis, count in axes:
+        suffix = "" if axis == axes[-1][0] else f"axis{axis}"
+        x = node.emit("concat", *[x] * count, suffix=suffix, axis=axis)
+    return x if axes else node.emit("identity", x)
+
+
+@converter("repeat")
+def repeat(node: MxNode) -> str:
+    require("axis" in node.attrs.raw and node.attrs.value("axis") is not None, "no axis")
+    axis, count = node.axis("axis", 0) % node.rank, node.attrs.integer("repeats", 1)
+    if (image := _repeated_columns(node, count)) and axis == 2:
+        return node.emit("upsample", image, factor=count)
+    copies = node.emit("expand_dims", node.x, suffix="copies", axis=axis + 1)
+    joined = node.emit("concat", *[copies] * count, suffix="joined", axis=axis + 1)
+    return node.emit("reshape", joined, shape=[*[0] * axis, -3, -2])
+
+
+def _repeated_columns(node: MxNode, count: int) -> str | None:
+    """The image whose columns the node's input repeats ``count`` times: what repeats the rows as
+    well is upsampling."""
+    chain = []
+    tensor = node.x
+    for op in ("reshape", "concat", "expand_dims"):
+        maker = node.emitter.producer(tensor)
+        if maker is None or maker.op != op:
+            return None
+        chain.append(maker)
+        tensor = maker.inputs[0]
+    columns = chain[1].attrs["axis"] == 4 and chain[2].attrs["axis"] == 4
+    same = chain[1].inputs == [chain[2].output] * count
+    return tensor if columns and same and node.rank == 4 else None
 
 
 @converter("broadcast_like")

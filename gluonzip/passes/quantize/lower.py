@@ -89,7 +89,7 @@ def _merge_quantizers(graph: Graph) -> None:
 # ---------------------------------------------------------------- what is left
 def _settle_concats(graph: Graph) -> None:
     """A concat of int8 tensors of one scale copies codes; of several, it works on real values."""
-    scales = _scales(graph)
+    scales = integer_scales(graph)
     for node in graph.nodes:
         if node.op == "concat" and node.attrs.get("out_scale") is None:
             found = {scales.get(name) for name in node.inputs}
@@ -101,7 +101,8 @@ def _settle_concats(graph: Graph) -> None:
     _keep_outputs_float(graph)
 
 
-def _scales(graph: Graph) -> dict[str, float]:
+def integer_scales(graph: Graph) -> dict[str, float]:
+    """The scale of each int8 activation."""
     scales: dict[str, float] = {}
     for node in graph.nodes:
         scale = node.attrs["scale"] if node.op == "quantize" else node.attrs.get("out_scale")
@@ -114,7 +115,7 @@ def _scales(graph: Graph) -> dict[str, float]:
 
 def _drop_idle_quantizers(graph: Graph) -> None:
     """quantize of codes that have its very scale."""
-    scales = _scales(graph)
+    scales = integer_scales(graph)
     for node in [n for n in graph.nodes if n.op == "quantize"]:
         if scales.get(node.inputs[0]) == node.attrs["scale"]:
             bypass(graph, node)

@@ -1,0 +1,130 @@
+"""docs/zoo-coverage.md and its JSON, from the results of scripts/zoo_coverage.py."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+DECLINED_BY_GLUONCV = "GluonCV cannot build it"
+TRIPLE = ("resnet", "vgg", "densenet", "inception")
+"""Families that are to run at least three times as fast."""
+
+INTRODUCTION = """# GluonCV's zoo, name by name
+
+Written by `python scripts/zoo_coverage.py` (and `--time`); do not edit. Weights and images are
+random: what is shown is that each network is traced, quantized, compiled and run, and that the
+engine computes what it should; nothing here is about accuracy.
+
+- **engine**: share of the multiply-accumulates that the gluonzip engine runs (the rest is MXNet's).
+- **fp32**: largest difference between the fp32 engine and MXNet, over the largest output. With a
+  star: of what suppression and sorting are given, each part of the engine fed with MXNet's own
+  tensors, because they turn a last digit into another box.
+- **int8**: the same between the int8 engine and the interpreter that defines it, part by part.
+- **ms**: MXNet's dense network (fp32, hybridized, static) and ours (int8), batch 1, all cores each,
+  alternating; one network a family.
+- **split**: what runs in MXNet between segments of the engine, by operator; `whole` if nothing.
+"""
+
+
+def summary(rows: Iterable[dict[str, Any]]) -> str:
+    counts = Counter(row.get("status", "unfinished") for row in rows)
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+
+
+def line(row: dict[str, Any]) -> str:
+    """A result in one line, for whoever watches."""
+    told = [f"{key} {row[key]:.2g}" for key in ("fp32_error", "int8_error") if key in row]
+    told += [str(row["time"])] if "time" in row else []
+    told += [row["reason"]] if "reason" in row else []
+    return f"{row['name']}: {row.get('status', '-')} {' '.join(told)}"[:300]
+
+
+def write(rows: list[dict[str, Any]], names: list[str], page: Path, table: Path) -> None:
+    """The page and the JSON; names without a result are listed as such."""
+    known = {row["name"]: row for row in rows}
+    rows = [known.get(name, {"name": name, "status": "not run", "family": "-"}) for name in names]
+    parts = [INTRODUCTION, f"{len(rows)} names: {summary(rows)}.\n", _families(rows), _table(rows)]
+    page.write_text("\n".join(parts))
+    kept = [{k: v for k, v in row.items() if k not in ("segments", "stage")} for row in rows]
+    lines = ",\n".join(json.dumps(row) for row in kept)
+    table.write_text(f"[\n{lines}\n]\n")
+
+
+def _families(rows: list[dict[str, Any]]) -> str:
+    lines = ["## Speed, a network a family\n"]
+    lines += ["| family | network | input | MXNet fp32 ms | int8 ms | times as fast |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for row in rows:
+        timed = row.get("time", {})
+        if "speedup" in timed:
+            size = " and ".join("x".join(map(str, shape)) for shape in timed["inputs"])
+            lines.append(
+                f"| {row['family']} | {row['name']} | {size} | {timed['mxnet']:.1f} | "
+                f"{timed['gluonzip']:.1f} | {timed['speedup']:.2f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    lines = ["## Names\n", "| name | family | status | engine | fp32 | int8 | split, or reason |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = (
+            row["name"],
+            row.get("family", "-"),
+            row.get("status", "-"),
+            *_figures(row),
+            _split(row),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
+    if "int8_error" not in row:
+        return "", "", ""
+    fp32 = f"{row['fp32_error']:.1e}"
+    if "fp32_error_of_segments" in row:
+        fp32 = f"{row['fp32_error_of_segments']:.1e}*"
+    return f"{100 * row['macs_share']:.1f} %", fp32, f"{row['int8_error']:.1e}"
+
+
+def _split(row: dict[str, Any]) -> str:
+    if "reason" in row:
+        return row["reason"].replace("|", "/")
+    foreign = [s for s in row.get("segments", ()) if s.startswith("MXNet")]
+    if not foreign:
+        return "whole"
+    operators = Counter(op for s in foreign for op in _operators(s))
+    named = ", ".join(f"{op}{f' x{n}' if n > 1 else ''}" for op, n in operators.items())
+    return f"{len(row['segments'])} segments: {named}"
+
+
+def _operators(segment: str) -> list[str]:
+    """Operators in ``MXNet: 3 nodes for tile 'a' (why); where 'b' (why)``."""
+    _, _, listed = segment.partition(" nodes for ")
+    return [item.split(" '")[0] for item in listed.split("; ") if " '" in item]
+
+
+def check(rows: list[dict[str, Any]], names: list[str], checks: Any) -> None:
+    """Targets: every name accounted for; the int8 network faster in every family."""
+    known = {row["name"]: row for row in rows}
+    states = Counter(known.get(name, {}).get("status", "not run") for name in names)
+    checks.at_least("T14", "names that run and agree", states["agrees"], min(296, len(names)))
+    checks.at_most(
+        "T14",
+        "names failed, different or not run",
+        len(names) - states["agrees"] - states["declined"],
+        0,
+    )
+    speeds: dict[str, list[float]] = {}
+    for row in rows:
+        if "speedup" in row.get("time", {}):
+            speeds.setdefault(row["family"], []).append(row["time"]["speedup"])
+    for family, found in speeds.items():
+        bound = 3.0 if family in TRIPLE else 1.0
+        checks.at_least("T14", f"{family}: times as fast as MXNet", statistics.median(found), bound)
