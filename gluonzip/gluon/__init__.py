@@ -7,6 +7,7 @@ from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
 from gluonzip.gluon.distill import DistillationLoss, Distiller, Feature, Taps
 from gluonzip.gluon.expansion import expand_symbols
 from gluonzip.gluon.exporting import export, run_symbol
+from gluonzip.gluon.extension.operators import load_extension
 from gluonzip.gluon.finite import StopAtNan, check_step
 from gluonzip.gluon.fisher import curvature
 from gluonzip.gluon.graph_calibration import calibrate_graph
@@ -68,6 +69,7 @@ __all__ = [
     "iterative",
     "layers",
     "linear",
+    "load_extension",
     "loss_gradients",
     "one_shot",
     "polynomial",

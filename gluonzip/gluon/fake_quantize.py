@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from gluonzip.gluon import tags
+from gluonzip.gluon.extension import operators
+from gluonzip.gluon.learned_scale import LearnedScale
 from gluonzip.spec import PerChannel, WeightQuantization, max_code
 
 SMALLEST = 1.1754944e-38
@@ -27,17 +29,26 @@ def fake_quantize(
     axis: int | None = None,
     inside: bool = False,
     dtype: Any = np.float32,
-    learned: bool = False,
 ) -> Any:
     """``x`` rounded to ``bits``-bit codes times ``scale``, of the same shape.
 
     ``scale`` broadcasts against ``x``; ``axis`` is the axis it runs along, None for one scale for
     the whole tensor. ``inside``: no code can be out of range, so nothing is clipped and every
     gradient passes (or the largest value, a rounding error above the limit, would never be
-    trained). ``dtype``: of x. ``learned``: the scale takes a gradient, that of LSQ (the plain
-    derivative of this composition). ``F`` is mx.nd or mx.sym.
+    trained). ``dtype``: of x. A :class:`LearnedScale` takes a gradient: the plain derivative of
+    this composition is LSQ's. ``F`` is mx.nd or mx.sym.
+
+    One operator where :func:`gluonzip.gluon.load_extension` has brought it, else the composition
+    below, which is also what symbols keep.
     """
     limit = max_code(bits)
+    learned = scale if isinstance(scale, LearnedScale) else None
+    if operators.suits(F, x, dtype):
+        growth = (learned.growth, learned.count is None) if learned else ()
+        value = learned.value(F) if learned else scale
+        return operators.fake_quantize(F, x, value, -limit, limit, axis, not inside, *growth)
+    if learned:
+        scale = learned.with_gradient(F, x, limit)
     spread = _spread_learned if learned else _spread
     inverses, scales = spread(F, 1.0 / scale, x), spread(F, scale, x)
     with tags.tag(F, tags.BEGIN):
@@ -82,7 +93,7 @@ def quantize_weight(
     what: WeightQuantization,
     channel_axis: int,
     dtype: Any = np.float32,
-    scale: Any = None,
+    scale: LearnedScale | None = None,
 ) -> Any:
     """``weight`` fake-quantized with its learned ``scale``, or with ``max|w| / limit`` of its
     present values."""
@@ -91,12 +102,15 @@ def quantize_weight(
         # The default axis means "output channel", which transposed convolutions keep at 1.
         axis = what.granularity.axis or channel_axis
     if scale is not None:
-        return fake_quantize(F, weight, scale, what.bits, axis, dtype=dtype, learned=True)
+        return fake_quantize(F, weight, scale, what.bits, axis, dtype=dtype)
+    limit = max_code(what.bits)
+    if operators.suits(F, weight, dtype):
+        return operators.quantize_weight(F, weight, limit, axis)
     magnitude = F.abs(weight)
     if axis is None:
         peak = F.max(magnitude, keepdims=True)
     else:
         peak = F.max(magnitude, axis=axis, exclude=True, keepdims=True)
-    scale = peak / max_code(what.bits)
+    scale = peak / limit
     scale = scale + (scale <= SMALLEST)
     return fake_quantize(F, weight, scale, what.bits, axis, inside=True, dtype=dtype)

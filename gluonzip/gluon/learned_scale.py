@@ -12,6 +12,7 @@ that share the scale; of an input, values of one sample, as Gluon's gradients ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,20 +31,33 @@ def learned_names(attribute: str) -> tuple[str, str]:
     return f"{attribute}_scale", f"{attribute}_scale_growth"
 
 
-def learned_scale(F: Any, start: Any, growth: Any, count: Any, limit: int) -> Any:
-    """The scale, whose gradient goes to ``growth`` as said above.
+@dataclass(frozen=True, eq=False)
+class LearnedScale:
+    """Arrays or symbols of ``start`` and ``growth``, of one shape. ``count``: of the values that
+    share a scale; None: those of one sample of whatever is quantized."""
 
-    ``count``: of the values that share a scale; a number, or a tensor of one. ``limit``: the
-    largest code. ``F`` is mx.nd or mx.sym.
-    """
-    shrunk = F.exp(F.minimum(growth, 0.0))
-    value = F.BlockGrad(F.maximum(start * (shrunk + F.maximum(growth, 0.0)), SMALLEST))
-    slope = F.maximum(start * shrunk, SMALLEST)
-    step = (count * limit) ** -0.5 / slope
-    still = growth - F.BlockGrad(growth)  # zero, with a gradient
-    moved = still * F.BlockGrad(step)
-    with tags.tag(F, tags.LEARNED):
-        return value + moved
+    start: Any
+    growth: Any
+    count: float | None = None
+
+    def value(self, F: Any) -> Any:
+        """The scale, without a gradient. ``F`` is mx.nd or mx.sym."""
+        grown = self._shrunk(F) + F.maximum(self.growth, 0.0)
+        return F.BlockGrad(F.maximum(self.start * grown, SMALLEST))
+
+    def with_gradient(self, F: Any, x: Any, limit: int) -> Any:
+        """The scale for ``x``, whose gradient goes to ``growth`` as said above. ``limit``: the
+        largest code."""
+        count = values_of_a_sample(F, x) if self.count is None else self.count
+        slope = F.maximum(self.start * self._shrunk(F), SMALLEST)
+        step = (count * limit) ** -0.5 / slope
+        still = self.growth - F.BlockGrad(self.growth)  # zero, with a gradient
+        value, moved = self.value(F), still * F.BlockGrad(step)
+        with tags.tag(F, tags.LEARNED):
+            return value + moved
+
+    def _shrunk(self, F: Any) -> Any:
+        return F.exp(F.minimum(self.growth, 0.0))
 
 
 def values_of_a_sample(F: Any, x: Any) -> Any:

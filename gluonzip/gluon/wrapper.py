@@ -21,9 +21,9 @@ from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
 from gluonzip.gluon.layers import Layer
-from gluonzip.gluon.learned_scale import learned_names, learned_scale, values_of_a_sample
+from gluonzip.gluon.learned_scale import LearnedScale, learned_names
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter, walk
-from gluonzip.spec import ActivationQuantization, WeightQuantization, max_code
+from gluonzip.spec import ActivationQuantization, WeightQuantization
 
 INPUT_SCALE, INPUT_GROWTH = learned_names("input")
 
@@ -86,18 +86,20 @@ class Compressed(HybridBlock):
         if self._weight_quantization is not None:
             dtype = self._reg_params[attribute].dtype
             what = self._weight_quantization
-            scale = self._learned_weight_scale(F, attribute, scales)
+            scale = self._learned_scale(attribute, scales)
             weight = quantize_weight(F, weight, what, self._channel_axis, dtype, scale)
         return weight
 
-    def _learned_weight_scale(self, F: Any, attribute: str, scales: dict[str, Any]) -> Any:
+    def _learned_scale(self, attribute: str, scales: dict[str, Any]) -> LearnedScale | None:
+        """Of a weight or of ``input``; None if it is not learned."""
         start, growth = learned_names(attribute)
         if growth not in scales:
             return None
-        weights, groups = (self._reg_params[name].shape for name in (attribute, start))
-        limit = max_code(self._weight_quantization.bits)
-        count = np.prod(weights) / np.prod(groups)
-        return learned_scale(F, scales[start], scales[growth], float(count), limit)
+        count = None
+        if attribute != "input":
+            weights, groups = (self._reg_params[name].shape for name in (attribute, start))
+            count = float(np.prod(weights) / np.prod(groups))
+        return LearnedScale(scales[start], scales[growth], count)
 
     def _quantize_input(self, F: Any, x: Any, scales: dict[str, Any]) -> Any:
         if self._observer is not None:
@@ -105,13 +107,9 @@ class Compressed(HybridBlock):
                 self._observer(x)
             return x
         self._require_scale()
-        scale, bits = scales[INPUT_SCALE], self._activation_quantization.bits
-        learned = INPUT_GROWTH in scales
-        if learned:
-            count = values_of_a_sample(F, x)
-            scale = learned_scale(F, scale, scales[INPUT_GROWTH], count, max_code(bits))
+        scale = self._learned_scale("input", scales) or scales[INPUT_SCALE]
         dtype = self._reg_params[INPUT_SCALE].dtype
-        return fake_quantize(F, x, scale, bits, dtype=dtype, learned=learned)
+        return fake_quantize(F, x, scale, self._activation_quantization.bits, dtype=dtype)
 
     def _require_scale(self) -> None:
         if not self.calibrated:

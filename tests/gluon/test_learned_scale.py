@@ -10,7 +10,7 @@ from mxnet.gluon import nn
 from gluonzip.errors import ConfigError
 from gluonzip.gluon import calibrate, clone, prune, quantize, share, strip, trace
 from gluonzip.gluon.fake_quantize import quantize_weight
-from gluonzip.gluon.learned_scale import first_scale, learned_scale, values_of_a_sample
+from gluonzip.gluon.learned_scale import LearnedScale, first_scale, values_of_a_sample
 from gluonzip.gluon.state import compression_state, restore_compression
 from gluonzip.graph import interpret
 from gluonzip.passes import optimize
@@ -35,7 +35,7 @@ def lsq_gradient(x, scale, limit, upstream):
 def test_gradients_are_those_of_the_paper(hybrid, growth):
     class Quantizer(mx.gluon.HybridBlock):
         def hybrid_forward(self, F, w, start, growth):
-            scale = learned_scale(F, start, growth, w_count, 7)
+            scale = LearnedScale(start, growth, w_count)
             return quantize_weight(F, w, WeightQuantization(4), 0, scale=scale)
 
     w = rng.standard_normal((9, 11)).astype("float32")
@@ -65,7 +65,9 @@ def test_gradients_are_those_of_the_paper(hybrid, growth):
 
 @pytest.mark.parametrize("growth", [-200.0, -40.0, 3.0, 1e6])
 def test_a_scale_is_positive_and_finite_whatever_the_optimizer_did(growth):
-    scale = learned_scale(mx.nd, mx.nd.array([0.01]), mx.nd.array([growth]), 100.0, 127).asscalar()
+    learned = LearnedScale(mx.nd.array([0.01]), mx.nd.array([growth]), 100.0)
+    scale = learned.value(mx.nd).asscalar()
+    assert learned.with_gradient(mx.nd, None, 127).asscalar() == scale
     assert 0 < scale < np.inf
     assert 1 / scale < np.inf
 

@@ -1,0 +1,1 @@
+"""Fake quantizers as operators of an MXNet C++ extension library, built on demand."""
