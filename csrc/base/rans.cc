@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint32_t kTotal = 1u << kRansProbabilityBits;
 constexpr uint32_t kLowest = 1u << 16;  // states are in [2^16, 2^32) between symbols
-constexpr int kMaxLanes = 8;
+constexpr int kMaxLanes = RansReader::kPiece;
 
 // ---------------------------------------------------------------- frequencies
 // Levels to frequencies that sum to 2^12: in proportion, rounded down, at least 1; what is left
@@ -155,40 +155,55 @@ struct Decoder {
 };
 
 template <int lanes>
-void decode_lanes(Decoder decoder, const uint32_t* initial, int64_t count, uint8_t* symbols) {
+void decode_lanes(Decoder* decoder, uint32_t* initial, int64_t count, uint8_t* symbols) {
   uint32_t states[lanes];
   std::copy(initial, initial + lanes, states);
+  Decoder local = *decoder;
   int64_t i = 0;
-  for (; i + lanes <= count && decoder.end - decoder.at >= 2 * lanes; i += lanes) {
-    for (int lane = 0; lane < lanes; ++lane) symbols[i + lane] = decoder.next<false>(&states[lane]);
+  for (; i + lanes <= count && local.end - local.at >= 2 * lanes; i += lanes) {
+    for (int lane = 0; lane < lanes; ++lane) symbols[i + lane] = local.next<false>(&states[lane]);
   }
-  for (; i < count; ++i) symbols[i] = decoder.next<true>(&states[i % lanes]);
-  const bool whole = std::all_of(states, states + lanes, [](uint32_t x) { return x == kLowest; });
-  GLZ_CHECK(whole && decoder.at == decoder.end, kArchive,
-            "the coded values do not end where they should");
+  for (; i < count; ++i) symbols[i] = local.next<true>(&states[i % lanes]);
+  std::copy(states, states + lanes, initial);
+  *decoder = local;
 }
 
 }  // namespace
 
-void rans_decode(const uint8_t* data, int64_t bytes, int bits, int64_t count, uint8_t* symbols) {
-  if (count == 0) {
-    GLZ_CHECK(bytes == 0, kArchive, "the coded values do not end where they should");
-    return;
-  }
+RansReader::RansReader(const uint8_t* data, int64_t bytes, int bits, int64_t count)
+    : at_(data), end_(data + bytes), lanes_(0) {
+  if (count == 0) return;
   int64_t used = 0;
-  const std::vector<uint32_t> slots = slots_of(frequencies(read_table(data, bytes, bits, &used)));
-  const int lanes = rans_lanes(count);
-  GLZ_CHECK(bytes - used >= 4 * lanes, kArchive, "the coded values are cut short");
-  uint32_t states[kMaxLanes];
-  std::memcpy(states, data + used, 4 * static_cast<size_t>(lanes));
-  const bool sound = std::all_of(states, states + lanes, [](uint32_t x) { return x >= kLowest; });
+  slots_ = slots_of(frequencies(read_table(data, bytes, bits, &used)));
+  lanes_ = rans_lanes(count);
+  GLZ_CHECK(bytes - used >= 4 * lanes_, kArchive, "the coded values are cut short");
+  std::memcpy(states_, data + used, 4 * static_cast<size_t>(lanes_));
+  const bool sound =
+      std::all_of(states_, states_ + lanes_, [](uint32_t x) { return x >= kLowest; });
   GLZ_CHECK(sound, kArchive, "the coded values start with an impossible state");
-  const Decoder decoder = {slots.data(), data + used + 4 * lanes, data + bytes};
-  if (lanes == 1) {
-    decode_lanes<1>(decoder, states, count, symbols);
-  } else {
-    decode_lanes<kMaxLanes>(decoder, states, count, symbols);
+  at_ = data + used + 4 * lanes_;
+}
+
+void RansReader::read(uint8_t* symbols, int64_t count) {
+  Decoder decoder = {slots_.data(), at_, end_};
+  if (lanes_ == 1) {
+    decode_lanes<1>(&decoder, states_, count, symbols);
+  } else if (lanes_ == kMaxLanes) {
+    decode_lanes<kMaxLanes>(&decoder, states_, count, symbols);
   }
+  at_ = decoder.at;
+}
+
+void RansReader::finish() const {
+  const bool whole =
+      std::all_of(states_, states_ + lanes_, [](uint32_t x) { return x == kLowest; });
+  GLZ_CHECK(whole && at_ == end_, kArchive, "the coded values do not end where they should");
+}
+
+void rans_decode(const uint8_t* data, int64_t bytes, int bits, int64_t count, uint8_t* symbols) {
+  RansReader reader(data, bytes, bits, count);
+  reader.read(symbols, count);
+  reader.finish();
 }
 
 // ---------------------------------------------------------------- encoding

@@ -20,6 +20,24 @@ inline int rans_lanes(int64_t count) { return count < (1 << 15) ? 1 : 8; }
 std::vector<uint8_t> rans_encode(const uint8_t* symbols, int64_t count, int bits,
                                  const uint8_t* levels);
 
+// Decodes `count` symbols piece by piece from exactly `bytes` bytes. Throws Error(kArchive) saying
+// what is wrong; reads nothing outside [data, data + bytes).
+class RansReader {
+ public:
+  // Pieces are multiples of this many symbols, but for the last.
+  static constexpr int64_t kPiece = 8;
+  RansReader(const uint8_t* data, int64_t bytes, int bits, int64_t count);
+  void read(uint8_t* symbols, int64_t count);  // at most those that are left
+  void finish() const;                         // when all are read: that the stream ends there
+
+ private:
+  std::vector<uint32_t> slots_;
+  const uint8_t* at_;
+  const uint8_t* end_;
+  int lanes_;
+  uint32_t states_[kPiece];
+};
+
 // Decodes exactly `count` symbols from exactly `bytes` bytes. Throws Error(kArchive) saying what is
 // wrong; reads nothing outside [data, data + bytes).
 void rans_decode(const uint8_t* data, int64_t bytes, int bits, int64_t count, uint8_t* symbols);

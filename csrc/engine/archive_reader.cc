@@ -13,7 +13,7 @@
 #include "../base/crc32.h"
 #include "archive_index.h"
 #include "archive_layout.h"
-#include "archive_sections.h"
+#include "archive_stream.h"
 #include "model.h"
 
 namespace glz {
@@ -167,16 +167,6 @@ std::vector<std::pair<int64_t, std::string>> uses_of(const ArchiveIndex& index, 
   return uses;
 }
 
-ModelTensor decode(const TensorEntry& entry, const uint8_t* section) {
-  const std::string what = "tensor " + quoted(entry.tensor.name);
-  check_crc(what, section, entry.length, entry.crc);
-  try {
-    return decode_section(entry, section);
-  } catch (const Error& error) {
-    throw Error(error.kind(), what + ": " + error.what());
-  }
-}
-
 // A file in memory whose pages are given back as soon as they are decoded: packed weights take the
 // place of the file's bytes, and the two are never there together.
 class FileBytes {
@@ -206,58 +196,145 @@ class FileBytes {
   size_t size_;
 };
 
-// `owner`: of the data, if its memory may be given back while it is read.
-Model parse(const uint8_t* data, int64_t size, const std::optional<std::string>& member,
-            FileBytes* owner) {
-  const Header header = read_header(data, size);
+// Puts where it was in front of what is wrong with a section.
+template <typename Fn>
+auto told_with(const std::string& where, Fn fn) {
+  try {
+    return fn();
+  } catch (const Error& error) {
+    throw Error(error.kind(), where + ": " + error.what());
+  }
+}
+
+class NamedStream final : public ElementStream {
+ public:
+  NamedStream(std::string where, std::unique_ptr<ElementStream> stream)
+      : where_(std::move(where)), stream_(std::move(stream)) {}
+  void read(void* out, int64_t count) override {
+    told_with(where_, [&] { stream_->read(out, count); });
+  }
+  void finish() override {
+    told_with(where_, [&] { stream_->finish(); });
+  }
+
+ private:
+  const std::string where_;
+  const std::unique_ptr<ElementStream> stream_;
+};
+
+// A section whose checksum was right.
+class StoredSection final : public StoredTensor {
+ public:
+  StoredSection(std::shared_ptr<const TensorEntry> entry, const uint8_t* section, std::string where,
+                std::shared_ptr<FileBytes> owner)
+      : entry_(std::move(entry)),
+        section_(section),
+        where_(std::move(where)),
+        owner_(std::move(owner)) {}
+  ~StoredSection() override {
+    if (owner_ != nullptr) owner_->release(section_, entry_->length);
+  }
+  std::unique_ptr<ElementStream> open() const override {
+    return std::make_unique<NamedStream>(
+        where_, told_with(where_, [this] { return stream_section(*entry_, section_); }));
+  }
+
+ private:
+  const std::shared_ptr<const TensorEntry> entry_;
+  const uint8_t* const section_;
+  const std::string where_;
+  const std::shared_ptr<FileBytes> owner_;  // null: the data is the caller's
+};
+
+struct Source {
+  const uint8_t* data;
+  int64_t size;
+  std::string origin;
+  std::shared_ptr<FileBytes> owner;  // of the data; null: the caller
+  bool decode;                       // at once
+};
+
+// The sections, each with its checksum compared when it is first asked for.
+class Sections {
+ public:
+  Sections(const Source& source, std::shared_ptr<const ArchiveIndex> index, const uint8_t* at)
+      : source_(source), index_(std::move(index)), stored_(index_->tensors.size()) {
+    for (const TensorEntry& entry : index_->tensors) {
+      begins_.push_back(at);
+      at += entry.length;
+    }
+    end_ = at;
+  }
+
+  // Tensor number `number` as network calls it `name`.
+  ModelTensor tensor(int64_t number, const std::string& name) {
+    const ModelTensor& as = index_->tensors[number].tensor;
+    ModelTensor tensor{name,    as.dtype, as.shape,       {}, stored(number), as.scale,
+                       as.axis, as.bits,  as.stored_bytes};
+    if (tensor.dtype == DType::kF16) tensor.dtype = DType::kF32;
+    if (source_.decode) {
+      decode_tensor(&tensor);
+      if (!index_->family) stored_[number].reset();  // members may use a section twice
+    }
+    return tensor;
+  }
+  const uint8_t* end() const { return end_; }
+
+ private:
+  std::shared_ptr<const StoredTensor> stored(int64_t number) {
+    if (stored_[number] == nullptr) {
+      const TensorEntry& entry = index_->tensors[number];
+      const std::string what = "tensor " + quoted(entry.tensor.name);
+      check_crc(what, begins_[number], entry.length, entry.crc);
+      const std::string where = source_.decode ? what : source_.origin + ": " + what;
+      stored_[number] =
+          std::make_shared<StoredSection>(std::shared_ptr<const TensorEntry>(index_, &entry),
+                                          begins_[number], where, source_.owner);
+    }
+    return stored_[number];
+  }
+
+  const Source& source_;
+  const std::shared_ptr<const ArchiveIndex> index_;
+  std::vector<const uint8_t*> begins_;
+  const uint8_t* end_;
+  std::vector<std::shared_ptr<const StoredTensor>> stored_;
+};
+
+Model parse(const Source& source, const std::optional<std::string>& member) {
+  const uint8_t* data = source.data;
+  const Header header = read_header(data, source.size);
   const uint8_t* at = data + kHeaderBytes;
   check_crc("index", at, header.index_bytes, header.index_crc);
-  ArchiveIndex index = read_index(at, header.index_bytes);
+  const auto index = std::make_shared<ArchiveIndex>(read_index(at, header.index_bytes));
   at += header.index_bytes;
-  check_sizes(index, size, data + size - at);
+  check_sizes(*index, source.size, data + source.size - at);
 
-  std::vector<const uint8_t*> sections;
-  for (const TensorEntry& entry : index.tensors) {
-    sections.push_back(at);
-    at += entry.length;
-  }
-  const size_t chosen = choose(index, member);
-  Model& model = index.models[chosen];
-  for (const auto& [number, name] : uses_of(index, chosen, size)) {
+  Sections sections(source, index, at);
+  const size_t chosen = choose(*index, member);
+  Model model = std::move(index->models[chosen]);
+  for (const auto& [number, name] : uses_of(*index, chosen, source.size)) {
     const std::string what = "tensor " + quoted(name);
     GLZ_CHECK(!model.tensors.count(name), kArchive, what << ": " << what << " is defined twice");
-    ModelTensor tensor = decode(index.tensors[number], sections[number]);
-    tensor.name = name;
-    model.tensors[name] = std::move(tensor);
-    // Members of a family may use a section twice.
-    if (owner != nullptr && !index.family) {
-      owner->release(sections[number], index.tensors[number].length);
-    }
+    model.tensors[name] = sections.tensor(number, name);
   }
-  check_crc("meta", at, index.meta.length, index.meta.crc);
+  check_crc("meta", sections.end(), index->meta.length, index->meta.crc);
   check_structure(model);
-  return std::move(model);
+  return model;
 }
 
-Model read(const uint8_t* data, size_t size, const std::string& origin,
-           const std::optional<std::string>& member, FileBytes* owner) {
+Model read(const Source& source, const std::optional<std::string>& member) {
   try {
-    return parse(data, static_cast<int64_t>(size), member, owner);
+    return parse(source, member);
   } catch (const Error& error) {
-    throw Error(error.kind(), origin + ": " + error.what());
+    throw Error(error.kind(), source.origin + ": " + error.what());
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorKind::kArchive, origin + ": its tensors do not fit this machine's memory");
+    throw Error(ErrorKind::kArchive,
+                source.origin + ": its tensors do not fit this machine's memory");
   }
 }
 
-}  // namespace
-
-Model read_archive(const uint8_t* data, size_t size, const std::string& origin,
-                   const std::optional<std::string>& member) {
-  return read(data, size, origin, member, nullptr);
-}
-
-Model read_archive_file(const std::string& path, const std::optional<std::string>& member) {
+Model read_file(const std::string& path, const std::optional<std::string>& member, bool decode) {
   const auto fail = [&](int code) {
     throw Error(ErrorKind::kArchive, path + ": cannot be read: " + std::strerror(code));
   };
@@ -268,10 +345,43 @@ Model read_archive_file(const std::string& path, const std::optional<std::string
   if (fstat(fileno(file.get()), &status) != 0) fail(errno);
   if (S_ISDIR(status.st_mode)) fail(EISDIR);
   const auto size = static_cast<size_t>(status.st_size);
-  FileBytes bytes(size);
-  const size_t used = std::fread(bytes.data(), 1, size, file.get());
+  const auto bytes = std::make_shared<FileBytes>(size);
+  const size_t used = std::fread(bytes->data(), 1, size, file.get());
   if (std::ferror(file.get())) fail(errno);
-  return read(bytes.data(), used, path, member, &bytes);
+  return read({bytes->data(), static_cast<int64_t>(used), path, bytes, decode}, member);
+}
+
+}  // namespace
+
+void decode_tensor(ModelTensor* tensor) {
+  if (tensor->stored == nullptr) return;
+  int64_t count = 1;  // within the limits of the format
+  for (const int64_t axis : tensor->shape) count *= axis;
+  tensor->data = Buffer(static_cast<size_t>(count * decoded_item_bytes(tensor->dtype)));
+  const auto stream = tensor->stored->open();
+  stream->read(tensor->data.data(), count);
+  stream->finish();
+  tensor->stored.reset();
+}
+
+Model read_archive(const uint8_t* data, size_t size, const std::string& origin,
+                   const std::optional<std::string>& member) {
+  return read({data, static_cast<int64_t>(size), origin, nullptr, true}, member);
+}
+
+Model read_archive_file(const std::string& path, const std::optional<std::string>& member) {
+  return read_file(path, member, true);
+}
+
+Model open_archive(const uint8_t* data, size_t size, const std::string& origin,
+                   const std::optional<std::string>& member) {
+  const auto bytes = std::make_shared<FileBytes>(size);
+  if (size > 0) std::memcpy(bytes->data(), data, size);
+  return read({bytes->data(), static_cast<int64_t>(size), origin, bytes, false}, member);
+}
+
+Model open_archive_file(const std::string& path, const std::optional<std::string>& member) {
+  return read_file(path, member, false);
 }
 
 }  // namespace glz
