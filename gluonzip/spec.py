@@ -29,31 +29,77 @@ class PerChannel:
     axis: int = 0
 
 
-Granularity = PerTensor | PerChannel
+@dataclass(frozen=True)
+class PerGroup:
+    """One scale for each ``size`` consecutive input weights of an output channel.
+
+    The weights of a channel count in row-major order: a (20, 16, 3, 3) weight has 144 an output, so
+    PerGroup(36) gives scales of shape (20, 4).
+    """
+
+    size: int = 32
+
+    def __post_init__(self) -> None:
+        good = isinstance(self.size, int) and not isinstance(self.size, bool) and self.size >= 1
+        if not good:
+            raise ConfigError(f"groups of {self.size!r} weights: use an integer from 1 up")
+
+    def count(self, inputs: int, layer: str) -> int:
+        """Groups of each output channel of a layer that has ``inputs`` weights an output.
+
+        Raises ConfigError, naming ``layer`` and both numbers, unless ``size`` divides them.
+        """
+        if inputs % self.size:
+            near = [n for n in range(1, inputs + 1) if inputs % n == 0]
+            near = sorted(sorted(near, key=lambda n: abs(n - self.size))[:4])
+            raise ConfigError(
+                f"layer {layer!r}: groups of {self.size} do not divide the {inputs} input weights "
+                f"of each output; use {', '.join(map(str, near))} or leave the layer out"
+            )
+        return inputs // self.size
+
+
+Granularity = PerTensor | PerChannel | PerGroup
 
 
 def granularity(name: str | Granularity) -> Granularity:
-    """``"per_tensor"`` or ``"per_channel"`` as a value; values pass through.
+    """``"per_tensor"``, ``"per_channel"`` or ``"per_group:32"`` as a value; values pass through.
 
     Raises ConfigError for another name.
     """
-    if isinstance(name, (PerTensor, PerChannel)):
+    if isinstance(name, (PerTensor, PerChannel, PerGroup)):
         return name
     known = {"per_tensor": PerTensor(), "per_channel": PerChannel()}
-    if name not in known:
-        raise ConfigError(f"granularity {name!r} is unknown; use one of {sorted(known)}")
-    return known[name]
+    if name in known:
+        return known[name]
+    if found := re.fullmatch(r"per_group:(\d+)", str(name)):
+        return PerGroup(int(found[1]))
+    raise ConfigError(
+        f"granularity {name!r} is unknown; use per_tensor, per_channel or per_group:SIZE"
+    )
+
+
+def granularity_name(value: Granularity) -> str:
+    """What :func:`granularity` makes ``value`` of."""
+    if isinstance(value, PerGroup):
+        return f"per_group:{value.size}"
+    return "per_channel" if isinstance(value, PerChannel) else "per_tensor"
 
 
 # ---------------------------------------------------------------- quantization
 def max_code(bits: int) -> int:
     """Largest code of symmetric ``bits``-bit integers: 127 for 8 (codes are [-127, 127]).
 
-    Raises ConfigError unless 2 <= bits <= 8.
+    Raises ConfigError unless 2 <= bits <= 8. (Binary codes, -1 and 1, are :class:`Binary`'s.)
     """
     if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 8:
         raise ConfigError(f"bits = {bits!r} is not supported; use an integer from 2 to 8")
     return 2 ** (bits - 1) - 1
+
+
+def code_limit(bits: int) -> int:
+    """Largest code of stored weights: :func:`max_code`, and 1 for the 1 bit of binary weights."""
+    return 1 if bits == 1 and not isinstance(bits, bool) else max_code(bits)
 
 
 @dataclass(frozen=True)
@@ -61,7 +107,8 @@ class WeightQuantization:
     """Symmetric integers for a weight, zero point 0.
 
     ``scale``: "peak" (``max|w| / max_code(bits)`` of the present weights) or "learned" (trained
-    with them: :mod:`gluonzip.gluon.learned_scale`).
+    with them: :mod:`gluonzip.gluon.learned_scale`; not per group). :class:`Ternary` and
+    :class:`Binary` are such values, too, with scales of their own.
     """
 
     bits: int = 8
@@ -71,12 +118,52 @@ class WeightQuantization:
     def __post_init__(self) -> None:
         max_code(self.bits)
         _check_scale(self.scale, "peak")
+        if self.scale == "learned" and isinstance(self.granularity, PerGroup):
+            raise ConfigError(
+                "scales per group are not learned; use scale='peak', or granularity per_tensor or "
+                "per_channel"
+            )
+
+
+@dataclass(frozen=True)
+class Ternary(WeightQuantization):
+    """Weights -scale, 0 and scale: 2 bits each (1.6 or less in an archive).
+
+    A weight is 0 where ``|w| <= threshold * mean|w|``; the scale is the mean magnitude of the
+    others (F. Li et al., "Ternary Weight Networks", arXiv:1605.04711, equations 5 and 6).
+    """
+
+    bits: int = field(default=2, init=False)
+    scale: str = field(default="peak", init=False)
+    threshold: float = 0.7
+
+    def __post_init__(self) -> None:
+        if not (self.threshold >= 0 and math.isfinite(self.threshold)):
+            raise ConfigError(f"threshold = {self.threshold!r} must be a number >= 0")
+
+
+@dataclass(frozen=True)
+class Binary(WeightQuantization):
+    """Weights -scale and scale, 1 bit each: the sign (that of 0 is +) times the mean magnitude.
+
+    By default one scale for each output channel (M. Rastegari et al., "XNOR-Net",
+    arXiv:1603.05279, section 3.1).
+    """
+
+    bits: int = field(default=1, init=False)
+    granularity: Granularity = field(default_factory=PerChannel)
+    scale: str = field(default="peak", init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing to check."""
 
 
 @dataclass(frozen=True)
 class ActivationQuantization:
-    """Symmetric integers for an activation, one static scale a tensor, found by ``observer``.
+    """Symmetric integers for the inputs of layers, one scale a tensor.
 
+    ``mode``: "static", a scale found by ``observer`` on calibration data; "dynamic", that of the
+    largest magnitude in each batch as it comes; "none", activations stay float32 (weight-only).
     ``observer``: a name (``minmax``, ``moving_average``, ``percentile``, ``kl``, ``mse``) or a
     function of one's own (:mod:`gluonzip.passes.quantize.observers`). ``scale``: "observed" (stays
     as the observer found it) or "learned" (trained from there: LSQ, arXiv:1902.08153).
@@ -85,15 +172,25 @@ class ActivationQuantization:
     bits: int = 8
     observer: str | Callable[..., float] = "minmax"
     scale: str = "observed"
+    mode: str = "static"
 
     def __post_init__(self) -> None:
         max_code(self.bits)
         _check_scale(self.scale, "observed")
+        if self.mode not in MODES:
+            raise ConfigError(f"mode = {self.mode!r} is unknown; use one of {list(MODES)}")
+        if self.scale == "learned" and self.mode != "static":
+            raise ConfigError(f"scales are learned in mode 'static', not {self.mode!r}")
 
 
 def _check_scale(scale: object, usual: str) -> None:
     if scale not in (usual, "learned"):
         raise ConfigError(f"scale = {scale!r} is unknown; use {usual!r} or 'learned'")
+
+
+MODES = ("static", "dynamic", "none")
+DYNAMIC = ActivationQuantization(mode="dynamic")
+WEIGHT_ONLY = ActivationQuantization(mode="none")
 
 
 # ---------------------------------------------------------------- weight sharing
@@ -117,6 +214,8 @@ class WeightSharing:
             raise ConfigError(f"bits = {self.bits!r} is not supported; use an integer from 1 to 8")
         if self.start not in STARTS:
             raise ConfigError(f"start = {self.start!r} is unknown; use one of {list(STARTS)}")
+        if isinstance(self.granularity, PerGroup):
+            raise ConfigError("codebooks are per tensor or per channel, not per group")
         if not (self.rate >= 0 and math.isfinite(self.rate)):
             raise ConfigError(f"rate = {self.rate!r} must be a number >= 0")
 

@@ -290,10 +290,23 @@ void IndexReader::read_type(TensorEntry* entry) {
   }
   entry->quantized = true;
   tensor.dtype = DType::kS8;
-  tensor.bits = integer("bits", 2, 8);
+  tensor.bits = integer("bits", 1, 8);
   const auto axes = static_cast<int64_t>(tensor.shape.size());
   tensor.axis = integer("axis", 0, std::max<int64_t>(axes, 1) - 1);
   tensor.scale = scale(tensor.shape, tensor.axis);
+}
+
+// One for each index of `axis`, or for each of as many groups of the elements there.
+bool scales_fit(const std::vector<int64_t>& shape, int64_t axis, int64_t count) {
+  if (shape.empty()) return false;
+  const int64_t channels = shape[axis];
+  if (count == channels) return true;
+  if (channels == 0 || count == 0 || count % channels != 0) return false;
+  int64_t inputs = 1;  // the index has checked that the product of all axes fits
+  for (size_t i = 0; i < shape.size(); ++i) {
+    if (static_cast<int64_t>(i) != axis) inputs *= shape[i];
+  }
+  return inputs % (count / channels) == 0;
 }
 
 std::vector<float> IndexReader::scale(const std::vector<int64_t>& shape, int64_t axis) {
@@ -302,13 +315,14 @@ std::vector<float> IndexReader::scale(const std::vector<int64_t>& shape, int64_t
   if (found.kind == Kind::kFloat) {
     scale.push_back(static_cast<float>(found.real));
   } else if (found.kind == Kind::kBinary) {
-    const size_t channels = shape.empty() ? 0 : static_cast<size_t>(shape[axis]);
-    if (shape.empty() || found.bytes.size() != 4 * channels) {
+    const size_t count = found.bytes.size() / 4;
+    if (found.bytes.size() % 4 != 0 || !scales_fit(shape, axis, static_cast<int64_t>(count))) {
       fail("scale takes " + std::to_string(found.bytes.size()) +
-           " bytes, which is not 4 for each index of axis " + std::to_string(axis));
+           " bytes, which is not 4 for each index of axis " + std::to_string(axis) +
+           " or for each of its groups");
     }
-    scale.resize(channels);
-    if (channels > 0) std::memcpy(scale.data(), found.bytes.data(), found.bytes.size());
+    scale.resize(count);
+    if (count > 0) std::memcpy(scale.data(), found.bytes.data(), found.bytes.size());
   } else {
     fail("scale must be a float, or binary with a float32 for each channel");
   }

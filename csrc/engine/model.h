@@ -54,10 +54,18 @@ struct ModelTensor {
   std::vector<int64_t> shape;
   Buffer data;                                 // row-major; f16 is widened to f32 when read
   std::shared_ptr<const StoredTensor> stored;  // instead of data, until decode_tensor()
-  std::vector<float> scale;  // empty: not quantized; one number: per tensor; else per channel
+  // Empty: not quantized; one number: per tensor; else per channel, or several a channel, channel
+  // by channel (per group).
+  std::vector<float> scale;
   int64_t axis = 0;
   int64_t bits = 8;
   int64_t stored_bytes = 0;  // of its section
+
+  // Scales of each index along `axis`; 1 also if there is one for all.
+  int64_t groups() const {
+    const auto scales = static_cast<int64_t>(scale.size());
+    return scales > 1 ? scales / shape[axis] : 1;
+  }
 };
 
 struct Model {

@@ -14,12 +14,22 @@ std::vector<float> real_values(const ModelTensor& weight) {
   }
   std::vector<float> values(count);
   const int8_t* codes = weight.data.as<int8_t>();
-  const bool each = weight.scale.size() > 1;
-  const int64_t inner = each ? product(weight.shape, weight.axis + 1, weight.shape.size()) : count;
-  const int64_t channels = static_cast<int64_t>(weight.scale.size());
-  for (int64_t i = 0; i < count; ++i) {
-    values[i] =
-        static_cast<float>(codes[i]) * weight.scale[i / std::max<int64_t>(inner, 1) % channels];
+  if (weight.scale.size() == 1) {
+    for (int64_t i = 0; i < count; ++i) values[i] = static_cast<float>(codes[i]) * weight.scale[0];
+    return values;
+  }
+  const int64_t channels = weight.shape[weight.axis];
+  const int64_t outer = product(weight.shape, 0, weight.axis);
+  const int64_t inner = product(weight.shape, weight.axis + 1, weight.shape.size());
+  const int64_t groups = weight.groups(), size = outer * inner / groups;
+  int64_t i = 0;
+  for (int64_t o = 0; o < outer; ++o) {
+    for (int64_t c = 0; c < channels; ++c) {
+      const float* scale = &weight.scale[c * groups];
+      for (int64_t k = o * inner; k < (o + 1) * inner; ++k, ++i) {
+        values[i] = static_cast<float>(codes[i]) * scale[k / size];
+      }
+    }
   }
   return values;
 }

@@ -13,7 +13,8 @@ class Conv2d final : public Op {
         bias_(node.has_input(2) ? node.need_constant(2, "bias") : nullptr),
         tail_(read_tail(node)),
         window_(read_window(node)),
-        groups_(node.integer("groups", 1)) {
+        groups_(node.integer("groups", 1)),
+        dynamic_(node.flag("dynamic", false)) {
     const Shape& w = weight_->shape;
     check_weight(*weight_, 4, "(O, I/groups, KH, KW)", label_);
     GLZ_CHECK(groups_ > 0 && w[0] % groups_ == 0, kShape,
@@ -47,8 +48,10 @@ class Conv2d final : public Op {
 
   void prepare(const InputTypes& inputs, const std::vector<View>&,
                const KernelTable& table) override {
-    Filter filter = empty_filter(*inputs[0], *weight_, 0, out_, channels_, window_.kh, window_.kw,
-                                 groups_, label_);
+    const TensorType x = multiplied_type(*inputs[0], dynamic_);
+    core_.set_dynamic(dynamic_);
+    Filter filter =
+        empty_filter(x, *weight_, 0, out_, channels_, window_.kh, window_.kw, groups_, label_);
     const int64_t taps = filter.taps(), channels = channels_;
     fill_filter(&filter, *weight_, out_, channels_, taps,
                 [=](int64_t o, int64_t c, int64_t t) { return (o * taps + t) * channels + c; });
@@ -57,10 +60,11 @@ class Conv2d final : public Op {
     geometry.n = out[0];
     geometry.oh = out[2];
     geometry.ow = out[3];
-    core_.prepare(std::move(filter), geometry, bias_, tail_, *inputs[0], table);
+    core_.prepare(std::move(filter), geometry, bias_, tail_, x, table);
     // Planes hold what the kernel reads and writes without conversion.
     const auto suits = [&](const TensorType& type) {
-      return core_.takes_planes() && element_type(type.dtype) == core_.input_type();
+      return core_.takes_planes() && !core_.dynamic() &&
+             element_type(type.dtype) == core_.input_type();
     };
     reads_planes_ = suits(*inputs[0]);
     writes_planes_ = suits(infer(inputs)[0]);
@@ -77,11 +81,12 @@ class Conv2d final : public Op {
   void plan(OpPlan& plan) const override {
     const Layout layout =
         reads_planes_ && plan.input_in_planes(0) ? Layout::kPlanes : Layout::kPixels;
-    const View x = plan.input_as(0, layout, core_.input_type());
+    const ConvInput input = core_.input(plan, 0, layout);
+    const View& x = input.view;
     const View out = plan.output();
     View residual;
     if (plan.has_input(3)) residual = residual_view(plan);
-    core_.plan(plan, window_.geometry(x, out), x, plan.has_input(3) ? &residual : nullptr,
+    core_.plan(plan, window_.geometry(x, out), input, plan.has_input(3) ? &residual : nullptr,
                plan.has_input(3) ? plan.input_type(3).scale : 0.0f, out);
   }
 
@@ -96,7 +101,9 @@ class Conv2d final : public Op {
   const ModelTensor* bias_;
   Tail tail_;
   Window window_;
-  int64_t groups_, out_ = 0, channels_ = 0;
+  int64_t groups_;
+  bool dynamic_;
+  int64_t out_ = 0, channels_ = 0;
   bool reads_planes_ = false, writes_planes_ = false, adds_planes_ = false;
   ConvCore core_;
 };

@@ -2,7 +2,8 @@
 
 #include <cmath>
 
-#include "../kernels/sparse_conv/packer.h"
+#include "../kernels/sparse_conv/packing.h"
+#include "dynamic.h"
 #include "partition.h"
 #include "sparse_choice.h"
 
@@ -94,6 +95,7 @@ class ConvStep final : public Step {
 
   Epilogue group_epilogue(const RunContext& context, int64_t channel) const {
     Epilogue e = epilogue;
+    if (multiplier.storage >= 0) e.multiplier = context.at<float>(multiplier);
     if (e.multiplier != nullptr) e.multiplier += channel;
     if (e.bias != nullptr) e.bias += channel;
     e.output = context.at(output) + channel * (e.output_type == ElementType::kU8 ? 1 : 4);
@@ -107,7 +109,7 @@ class ConvStep final : public Step {
   ConvGeometry geometry;
   PlanePitches pitch;  // of sparse kernels
   Epilogue epilogue;
-  Ref input, output, residual;
+  Ref input, output, residual, multiplier;
   const char* packed;
   size_t group_bytes;
   int64_t tile_rows;
@@ -126,6 +128,7 @@ class DepthwiseStep final : public Step {
     args.packed = packed;
     args.epilogue = epilogue;
     args.epilogue.output = context.at(output);
+    if (multiplier.storage >= 0) args.epilogue.multiplier = context.at<float>(multiplier);
     if (residual.storage >= 0) args.epilogue.residual = context.at(residual);
     const Range rows = part_of(geometry.n * geometry.oh, task, tasks);
     kernel_run(args, rows.begin, rows.end);
@@ -138,7 +141,7 @@ class DepthwiseStep final : public Step {
   decltype(Kernel::run) kernel_run;
   ConvGeometry geometry;
   Epilogue epilogue;
-  Ref input, output, residual;
+  Ref input, output, residual, multiplier;
   const char* packed;
   std::vector<int64_t> cuts;  // numbers of tasks to choose from
 };
@@ -186,6 +189,11 @@ std::string step_signature(const char* kernel, const ConvGeometry& g, int64_t gr
 
 }  // namespace
 
+TensorType multiplied_type(const TensorType& x, bool dynamic) {
+  if (!dynamic) return x;
+  return {x.shape, DType::kS8, 1.0f};
+}
+
 Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
                     int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
                     const std::string& label) {
@@ -196,7 +204,7 @@ Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_
   filter.kw = taps_w;
   filter.groups = groups;
   const size_t size = out * channels * taps_h * taps_w;
-  if (!x.quantized() || weight.scale.empty()) {
+  if (!x.quantized() || weight.scale.empty() || weight.groups() > 1) {
     filter.values.assign(size, 0.0f);
     return filter;
   }
@@ -232,17 +240,16 @@ void ConvCore::pack(const Kernel& kernel, const ConvGeometry& window, const Filt
 template <typename Dense, typename Sparse, typename Weight>
 void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
                            const Filter& filter, const Weight* weights) {
-  if (groups_ != 1) return pack(dense, window, filter, weights);
   const ConvGeometry g = group_geometry(window);
-  SparsePacker<Weight> packer(g);
-  const int64_t size = g.kh * g.kw * g.channels;
-  for (int64_t o = 0; o < g.out_channels; ++o) packer.add(weights + o * size);
-  SparseChoice choice = choose_sparse(g, integer_, packer.words(), sparse.fast);
-  sparse_ = choice.sparse;
-  note_ = std::move(choice.why);
+  if (groups_ == 1) {
+    SparseChoice choice = choose_sparse(g, integer_, sparse_words(g, weights), sparse.fast);
+    sparse_ = choice.sparse;
+    note_ = std::move(choice.why);
+  }
   if (!sparse_) return pack(dense, window, filter, weights);
-  packed_ = packer.finish(sparse_form(ceil_div(g.rows(), sparse.lanes)));
-  group_bytes_ = packed_.size();
+  group_bytes_ = sparse.packed_bytes(g, weights);
+  packed_ = Buffer(group_bytes_);
+  sparse.pack(g, weights, packed_.data());
 }
 
 ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
@@ -263,6 +270,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
                        const Tail& tail, const TensorType& x, const KernelTable& table) {
   tail_ = tail;
   integer_ = filter.quantized();
+  dynamic_ = dynamic_ && integer_;
   kh_ = filter.kh;
   kw_ = filter.kw;
   depthwise_ = filter.groups > 1 && filter.channels == 1 && filter.out == filter.groups;
@@ -281,6 +289,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
       multiplier_.as<float>()[o] = static_cast<float>(
           static_cast<double>(x.scale) * filter.scale[o] / static_cast<double>(tail.out_scale));
     }
+    if (dynamic_) weight_scale_ = filter.scale;
     if (depthwise_) {
       pack(table.depthwise_s8, window, filter, filter.codes.data());
     } else {
@@ -310,8 +319,16 @@ TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel) const 
   };
 }
 
-void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const View* residual,
-                    float residual_scale, const View& out) const {
+ConvInput ConvCore::input(OpPlan& plan, size_t i, Layout layout, bool compact) const {
+  if (!dynamic_) return {plan.input_as(i, layout, input_type(), compact), {}};
+  const View x = plan.input_as(i, layout, ElementType::kF32, compact);
+  const DynamicCodes dynamic = add_dynamic_quantize(plan, x);
+  return {dynamic.codes, add_multipliers(plan, dynamic.scale, weight_scale_, tail_.out_scale)};
+}
+
+void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
+                    const View* residual, float residual_scale, const View& out) const {
+  const View& x = input.view;
   const ConvGeometry g = [&] {
     ConvGeometry filled = group_geometry(geometry);
     filled.stride_c = x.layout == Layout::kPlanes ? channel_stride(x.c) : x.stride;
@@ -342,6 +359,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const View& x, const Vi
     step->geometry = g;
     step->epilogue = epilogue;
     step->input = x.ref;
+    step->multiplier = input.multiplier;
     step->output = out.ref;
     if (residual != nullptr) step->residual = residual->ref;
     step->packed = packed_.as<char>();

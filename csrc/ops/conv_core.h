@@ -27,6 +27,9 @@ struct Filter {
   bool quantized() const { return !codes.empty(); }
 };
 
+// The type of what the kernel multiplies: `x`, or codes of a scale that the batch will say.
+TensorType multiplied_type(const TensorType& x, bool dynamic);
+
 // An empty filter for `weight`: codes if both the input and the weight are int8, else values.
 // `out_axis` is the weight's axis of output channels, `out` the output channels of all groups.
 Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
@@ -54,8 +57,18 @@ void fill_filter(Filter* filter, const ModelTensor& weight, int64_t d0, int64_t 
 // Throws kShape unless the bias is absent or has a number for each output channel.
 void check_bias(const ModelTensor* bias, int64_t out, const std::string& label);
 
+// A layer's input as its kernel wants it.
+struct ConvInput {
+  View view;
+  Ref multiplier;  // of the epilogue, if only this batch's scale says it
+};
+
 class ConvCore {
  public:
+  // Whether float32 input is to become codes of its own scale. Before prepare().
+  void set_dynamic(bool dynamic) { dynamic_ = dynamic; }
+  bool dynamic() const { return dynamic_; }
+
   // Packs `filter` and the constants of the epilogue. x: the input's type; bias may be null;
   // `window` has the strides, pads and dilation that plan() will be called with, and n, oh, ow of
   // the first plan, by which dense or sparse is chosen.
@@ -63,6 +76,8 @@ class ConvCore {
                const TensorType& x, const KernelTable& table);
 
   ElementType input_type() const { return integer_ ? ElementType::kU8 : ElementType::kF32; }
+  // Input `i` in that layout, as input_type().
+  ConvInput input(OpPlan& plan, size_t i, Layout layout, bool compact = false) const;
   size_t bytes() const { return packed_.size() + multiplier_.size() + bias_.size(); }
 
   // Whether it can read and write planes of words, of elements of input_type().
@@ -72,7 +87,7 @@ class ConvCore {
 
   // Adds the step. `geometry` holds n, h, w, kernel, strides, pads, dilation, oh, ow; channels and
   // packing are filled in here. `residual` may be null.
-  void plan(OpPlan& plan, ConvGeometry geometry, const View& x, const View* residual,
+  void plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input, const View* residual,
             float residual_scale, const View& out) const;
 
  private:
@@ -89,6 +104,8 @@ class ConvCore {
 
   Tail tail_;
   bool integer_ = false;
+  bool dynamic_ = false;
+  std::vector<float> weight_scale_;  // of each output channel, if dynamic
   bool depthwise_ = false;
   bool sparse_ = false;
   std::string note_;  // why dense or sparse

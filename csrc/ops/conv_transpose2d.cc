@@ -221,7 +221,7 @@ class ConvTranspose2d final : public Op {
     Window window = dense_window();
     window.top = row.pad;
     window.left = column.pad;
-    cores_[index].plan(plan, window.geometry(x, part), x, nullptr, 0.0f, part);
+    cores_[index].plan(plan, window.geometry(x, part), {x, {}}, nullptr, 0.0f, part);
     if (whole) return;
     auto step = std::make_unique<InterleaveStep>();
     step->from = part;
@@ -256,7 +256,7 @@ class ConvTranspose2d final : public Op {
 
     View residual;
     if (plan.has_input(3)) residual = plan.input(3);
-    cores_[0].plan(plan, dense_window().geometry(wide, out), wide,
+    cores_[0].plan(plan, dense_window().geometry(wide, out), {wide, {}},
                    plan.has_input(3) ? &residual : nullptr,
                    plan.has_input(3) ? plan.input_type(3).scale : 0.0f, out);
   }

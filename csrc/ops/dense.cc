@@ -14,7 +14,8 @@ class Dense final : public Op {
         weight_(node.need_constant(1, "weight")),
         bias_(node.has_input(2) ? node.need_constant(2, "bias") : nullptr),
         tail_(read_tail(node)),
-        flatten_(node.flag("flatten", true)) {
+        flatten_(node.flag("flatten", true)),
+        dynamic_(node.flag("dynamic", false)) {
     const Shape& w = weight_->shape;
     check_weight(*weight_, 2, "(O, I)", label_);
     out_ = w[0];
@@ -45,7 +46,8 @@ class Dense final : public Op {
 
   void prepare(const InputTypes& inputs, const std::vector<View>& homes,
                const KernelTable& table) override {
-    const TensorType& x = *inputs[0];
+    const TensorType x = multiplied_type(*inputs[0], dynamic_);
+    core_.set_dynamic(dynamic_);
     const bool image = reads_image(x, homes[0]) && homes[0].h * homes[0].w > 1;
     image_channels_ = image ? homes[0].c : features_;
     const int64_t pixels = image ? homes[0].h * homes[0].w : 1;
@@ -75,7 +77,8 @@ class Dense final : public Op {
 
   void plan_image(OpPlan& plan) const {
     const bool image = image_channels_ != features_;
-    View x = plan.input_as(0, Layout::kPixels, core_.input_type(), image);
+    ConvInput input = core_.input(plan, 0, Layout::kPixels, image);
+    View& x = input.view;
     GLZ_CHECK(x.c == image_channels_, kUnsupported,
               label_ << ": was prepared for images of " << image_channels_
                      << " channels and cannot read one of " << x.c);
@@ -84,7 +87,7 @@ class Dense final : public Op {
     const View out = plan.output();
     View residual;
     if (plan.has_input(3)) residual = plan.input(3);
-    multiply(plan, x, plan.has_input(3) ? &residual : nullptr, out);
+    multiply(plan, input, plan.has_input(3) ? &residual : nullptr, out);
   }
 
   void plan_rows(OpPlan& plan) const {
@@ -96,7 +99,8 @@ class Dense final : public Op {
       view.c = view.stride = columns;
       return view;
     };
-    const View x = as_rows(plan.input_as(0, Layout::kPlain, core_.input_type()), features_);
+    ConvInput input = core_.input(plan, 0, Layout::kPlain);
+    input.view = as_rows(input.view, features_);
     const TensorType& type = plan.output_type();
     const bool direct = type.rank() != 4;
     View out = direct ? plan.output() : plan.temporary(plain_view(type, element_type(type.dtype)));
@@ -107,7 +111,7 @@ class Dense final : public Op {
           out.layout == Layout::kPixels ? plan.input(3) : plan.input_as(3, Layout::kPlain, element),
           out_);
     }
-    multiply(plan, x, plan.has_input(3) ? &residual : nullptr, as_rows(out, out_));
+    multiply(plan, input, plan.has_input(3) ? &residual : nullptr, as_rows(out, out_));
     if (!direct) plan.add(make_convert(out, plan.output(), type, plan.table()));
   }
 
@@ -120,15 +124,15 @@ class Dense final : public Op {
   }
 
   // x: a row of features for each row of the output.
-  void multiply(OpPlan& plan, const View& x, const View* residual, const View& out) const {
-    core_.plan(plan, one_tap(x.n), x, residual, plan.has_input(3) ? plan.input_type(3).scale : 0.0f,
-               out);
+  void multiply(OpPlan& plan, const ConvInput& x, const View* residual, const View& out) const {
+    core_.plan(plan, one_tap(x.view.n), x, residual,
+               plan.has_input(3) ? plan.input_type(3).scale : 0.0f, out);
   }
 
   const ModelTensor* weight_;
   const ModelTensor* bias_;
   Tail tail_;
-  bool flatten_;
+  bool flatten_, dynamic_;
   int64_t out_ = 0, features_ = 0;
   int64_t image_channels_ = 0;  // of the images that the weights are packed for
   ConvCore core_;

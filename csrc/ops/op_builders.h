@@ -20,6 +20,7 @@ std::unique_ptr<Op> make_batch_norm(const Node& node);
 std::unique_ptr<Op> make_quantize(const Node& node);
 std::unique_ptr<Op> make_dequantize(const Node& node);
 std::unique_ptr<Op> make_fake_quantize(const Node& node);
+std::unique_ptr<Op> make_fake_quantize_dynamic(const Node& node);
 std::unique_ptr<Op> make_reinterpret(const Node& node);  // identity, flatten, reshape, ...
 std::unique_ptr<Op> make_softmax(const Node& node);
 std::unique_ptr<Op> make_transpose(const Node& node);

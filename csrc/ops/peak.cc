@@ -1,45 +1,25 @@
 // peak: the largest magnitude of each row (N, ...) -> (N,). What calibration asks of every tensor.
-#include <algorithm>
-#include <cstring>
-
+#include "magnitude.h"
 #include "op_builders.h"
 #include "view.h"
 
 namespace glz {
 namespace {
 
-constexpr int kLanes = 16;
-
-// The magnitudes of finite floats, of infinity and of NaN are in this order as integers.
-void widen(const float* x, int64_t count, int32_t* most) {
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    int32_t bits[kLanes];
-    std::memcpy(bits, x + i, sizeof bits);
-    for (int j = 0; j < kLanes; ++j) most[j] = std::max(most[j], bits[j] & 0x7fffffff);
-  }
-  for (; i < count; ++i) {
-    int32_t bits;
-    std::memcpy(&bits, x + i, sizeof bits);
-    most[0] = std::max(most[0], bits & 0x7fffffff);
-  }
-}
-
 class PeakStep final : public Step {
  public:
   void run(const RunContext& context, int64_t task, int) const override {
     const int64_t rows = from.rows() / tasks;  // of the view, to one of the tensor
     const auto* x = context.at<float>(from.ref);
-    int32_t most[kLanes] = {};
+    Magnitude magnitude;
     if (from.layout == Layout::kPlain) {
-      widen(x + task * (from.c / tasks), from.c / tasks, most);
+      magnitude.take(x + task * (from.c / tasks), from.c / tasks);
     } else {
       for (int64_t i = task * rows; i < (task + 1) * rows; ++i) {
-        widen(x + i * from.stride, from.c, most);
+        magnitude.take(x + i * from.stride, from.c);
       }
     }
-    const int32_t bits = *std::max_element(most, most + kLanes);
-    std::memcpy(context.at<float>(to.ref) + task, &bits, sizeof bits);
+    context.at<float>(to.ref)[task] = magnitude.largest();
   }
 
   View from, to;

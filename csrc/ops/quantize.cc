@@ -1,8 +1,11 @@
 // quantize, dequantize, and what simulates the two.
+#include <algorithm>
 #include <cmath>
 
 #include "constants.h"
 #include "convert.h"
+#include "dynamic.h"
+#include "magnitude.h"
 #include "op_builders.h"
 #include "plain_op.h"
 
@@ -50,8 +53,8 @@ class FakeQuantize final : public PlainOp {
   explicit FakeQuantize(const Node& node)
       : PlainOp(node), scale_(node.need_constant(1, "scale")), axis_(node.integer("axis", 0)) {
     const int64_t bits = node.integer("bits", 8);
-    GLZ_CHECK(bits >= 2 && bits <= 8, kGraph, label_ << ": bits is " << bits << ", must be 2 to 8");
-    limit_ = static_cast<float>((1 << (bits - 1)) - 1);
+    GLZ_CHECK(bits >= 1 && bits <= 8, kGraph, label_ << ": bits is " << bits << ", must be 1 to 8");
+    limit_ = static_cast<float>((1 << (bits - 1)) - 1);  // 0: binary
   }
 
   bool absorbs(size_t i) const override { return i == 1; }
@@ -75,6 +78,10 @@ class FakeQuantize final : public PlainOp {
             : product(shape, resolve_axis(axis_, shape.size(), label_) + 1, shape.size());
     for (int64_t i = 0; i < call.y_type->elements(); ++i) {
       const float step = scales_[i / inner % channels];
+      if (limit_ == 0.0f) {
+        call.y[i] = call.x[0][i] < 0.0f ? -step : step;
+        continue;
+      }
       const float code = std::min(std::max(call.x[0][i] * (1.0f / step), -limit_), limit_);
       call.y[i] = std::nearbyint(code) * step;
     }
@@ -87,8 +94,33 @@ class FakeQuantize final : public PlainOp {
   std::vector<float> scales_;
 };
 
+class FakeQuantizeDynamic final : public PlainOp {
+ public:
+  explicit FakeQuantizeDynamic(const Node& node) : PlainOp(node), bits_(node.integer("bits", 8)) {
+    GLZ_CHECK(bits_ >= 2 && bits_ <= 8, kGraph,
+              label_ << ": bits is " << bits_ << ", must be 2 to 8");
+  }
+  OutputTypes infer(const InputTypes& inputs) const override { return {{inputs[0]->shape}}; }
+  void compute(const PlainCall& call) const override {
+    const int64_t count = call.y_type->elements();
+    Magnitude magnitude;
+    magnitude.take(call.x[0], count);
+    const float step = own_scale(magnitude.largest(), static_cast<int>(bits_));
+    const float limit = static_cast<float>((1 << (bits_ - 1)) - 1), inverse = 1.0f / step;
+    for (int64_t i = 0; i < count; ++i) {
+      call.y[i] = std::nearbyint(std::clamp(call.x[0][i] * inverse, -limit, limit)) * step;
+    }
+  }
+
+ private:
+  int64_t bits_;
+};
+
 }  // namespace
 
+std::unique_ptr<Op> make_fake_quantize_dynamic(const Node& node) {
+  return std::make_unique<FakeQuantizeDynamic>(node);
+}
 std::unique_ptr<Op> make_quantize(const Node& node) { return std::make_unique<Quantize>(node); }
 std::unique_ptr<Op> make_dequantize(const Node& node) { return std::make_unique<Dequantize>(node); }
 std::unique_ptr<Op> make_fake_quantize(const Node& node) {

@@ -54,6 +54,7 @@ const Row kOperators[] = {
     {"quantize", 1, make_quantize},
     {"dequantize", 1, make_dequantize},
     {"fake_quantize", 2, make_fake_quantize},
+    {"fake_quantize_dynamic", 1, make_fake_quantize_dynamic},
 };
 
 void need_inputs(const Node& node, size_t count) {

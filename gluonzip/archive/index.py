@@ -18,6 +18,7 @@ from gluonzip.archive.msgpack import Cursor, pack
 from gluonzip.errors import ArchiveError
 from gluonzip.graph.ir import Graph, Input, Node
 from gluonzip.graph.ops import OPS
+from gluonzip.graph.scales import fits
 
 
 @dataclass(frozen=True)
@@ -405,7 +406,7 @@ class _IndexReader(Cursor):
             return self._dtype_called(self._resolve(kind, value, "a dtype")), None, 0, 8
         if value != 3:
             raise self.fail(f"a quantized tensor's type must have 3 items, has {value}")
-        bits = self.integer("bits", 2, 8)
+        bits = self.integer("bits", 1, 8)
         axis = self.integer("axis", 0, max(len(shape), 1) - 1)
         return DTYPES["s8"], self._scale(shape, axis), axis, bits
 
@@ -415,11 +416,16 @@ class _IndexReader(Cursor):
             with np.errstate(over="ignore"):
                 scale = np.float32(value).reshape(())
         elif kind == "bin":
-            if not shape or len(value) != 4 * shape[axis]:
+            scale = np.frombuffer(value, "<f4", len(value) // 4).copy()
+            channels = shape[axis] if shape else 0
+            groups = scale.size // channels if channels else 0
+            grouped = (channels, groups) if groups > 1 else (channels,)
+            if not shape or len(value) != 4 * math.prod(grouped) or not fits(grouped, shape, axis):
                 raise self.fail(
-                    f"scale takes {len(value)} bytes, which is not 4 for each index of axis {axis}"
+                    f"scale takes {len(value)} bytes, which is not 4 for each index of axis {axis} "
+                    "or for each of its groups"
                 )
-            scale = np.frombuffer(value, "<f4").copy()
+            scale = scale.reshape(grouped)
         else:
             raise self.fail("scale must be a float, or binary with a float32 for each channel")
         if not np.isfinite(scale).all():

@@ -18,7 +18,7 @@ from gluonzip.archive.info import ArchiveInfo, SectionInfo
 from gluonzip.archive.structure import check_structure
 from gluonzip.errors import ArchiveError, ConfigError
 from gluonzip.graph.ir import Constant, Graph
-from gluonzip.spec import max_code
+from gluonzip.spec import code_limit
 
 Source = str | os.PathLike | bytes | bytearray | memoryview
 
@@ -202,10 +202,19 @@ def _constant(entry: TensorEntry, section: bytes) -> Constant:
         raise ArchiveError(f"{what}: {error}") from None
     if entry.scale is None:
         return Constant(flat.reshape(entry.shape))
-    limit = max_code(entry.bits)
+    if entry.bits == 1:
+        flat = _binary_codes(flat, what)
+    limit = code_limit(entry.bits)
     if flat.size and (flat.min() < -limit or flat.max() > limit):
         raise ArchiveError(f"{what}: a code is outside [-{limit}, {limit}]")
     return Constant(flat.reshape(entry.shape), entry.scale, entry.axis, entry.bits)
+
+
+def _binary_codes(bits: np.ndarray, what: str) -> np.ndarray:
+    """Codes 1 and -1 of what is stored as 0 and -1, the two integers of one bit."""
+    if bits.size and (bits.min() < -1 or bits.max() > 0):
+        raise ArchiveError(f"{what}: a binary code is stored as neither 0 nor -1")
+    return (2 * bits + 1).astype(np.int8)
 
 
 def _meta(entry: MetaEntry, section: bytes) -> dict[str, Any]:

@@ -133,7 +133,9 @@ def _tensor(name: str, constant: Constant, raw: bool) -> tuple[TensorEntry, byte
             f"{', '.join(str(d) for d in layout.DTYPES.values())}"
         )
     data = data.astype(dtype, copy=False)
-    encoding, section = encode(data, raw)
+    # One bit holds the integers 0 and -1: they stand for the binary codes 1 and -1.
+    binary = constant.quantized and constant.bits == 1
+    encoding, section = encode((data - 1) // 2 if binary else data, raw)
     entry = TensorEntry(name, data.shape, dtype, encoding, len(section), zlib.crc32(section))
     if constant.quantized:
         axis = constant.axis % data.ndim if data.ndim else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gluonzip.errors import ConfigError
-from gluonzip.passes.quantize.insert import scale_of
+from gluonzip.passes.quantize.schemes import scale_of
 from gluonzip.spec import (
     NM,
     Granularity,

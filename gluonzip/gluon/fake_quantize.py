@@ -8,6 +8,7 @@ outside (Jacob et al. 2018, https://arxiv.org/abs/1712.05877); weights lie insid
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from gluonzip.gluon import tags
 from gluonzip.gluon.extension import operators
 from gluonzip.gluon.learned_scale import LearnedScale
-from gluonzip.spec import PerChannel, WeightQuantization, max_code
+from gluonzip.spec import max_code
 
 SMALLEST = 1.1754944e-38
 """Smallest normal float32: an all-zero or subnormal weight gets scale 1 on top."""
@@ -29,6 +30,8 @@ def fake_quantize(
     axis: int | None = None,
     inside: bool = False,
     dtype: Any = np.float32,
+    spread: Callable[[Any, Any, Any], Any] | None = None,
+    **facts: Any,
 ) -> Any:
     """``x`` rounded to ``bits``-bit codes times ``scale``, of the same shape.
 
@@ -36,27 +39,28 @@ def fake_quantize(
     the whole tensor. ``inside``: no code can be out of range, so nothing is clipped and every
     gradient passes (or the largest value, a rounding error above the limit, would never be
     trained). ``dtype``: of x. A :class:`LearnedScale` takes a gradient: the plain derivative of
-    this composition is LSQ's. ``F`` is mx.nd or mx.sym.
+    this composition is LSQ's. ``spread(F, scale, x)``: the scale in the shape of x, if it does not
+    broadcast. ``facts``: more for the tracer. ``F`` is mx.nd or mx.sym.
 
     One operator where :func:`gluonzip.gluon.load_extension` has brought it, else the composition
     below, which is also what symbols keep.
     """
     limit = max_code(bits)
     learned = scale if isinstance(scale, LearnedScale) else None
-    if operators.suits(F, x, dtype):
+    if spread is None and not facts and operators.suits(F, x, dtype):
         growth = (learned.growth, learned.count is None) if learned else ()
         value = learned.value(F) if learned else scale
         return operators.fake_quantize(F, x, value, -limit, limit, axis, not inside, *growth)
     if learned:
         scale = learned.with_gradient(F, x, limit)
-    spread = _spread_learned if learned else _spread
+    spread = spread or (_spread_learned if learned else _spread)
     inverses, scales = spread(F, 1.0 / scale, x), spread(F, scale, x)
     with tags.tag(F, tags.BEGIN):
         scaled = x * inverses
     if not inside:
         scaled = F.clip(scaled, a_min=-limit, a_max=limit)
     codes = _rint(scaled, dtype)
-    with tags.tag(F, tags.END, bits=bits, axis=axis):
+    with tags.tag(F, tags.END, bits=bits, axis=axis, **facts):
         return codes * scales
 
 
@@ -87,30 +91,8 @@ def _rint(x: Any, dtype: Any) -> Any:
     return (x + magic) - magic
 
 
-def quantize_weight(
-    F: Any,
-    weight: Any,
-    what: WeightQuantization,
-    channel_axis: int,
-    dtype: Any = np.float32,
-    scale: LearnedScale | None = None,
-) -> Any:
-    """``weight`` fake-quantized with its learned ``scale``, or with ``max|w| / limit`` of its
-    present values."""
-    axis = None
-    if isinstance(what.granularity, PerChannel):
-        # The default axis means "output channel", which transposed convolutions keep at 1.
-        axis = what.granularity.axis or channel_axis
-    if scale is not None:
-        return fake_quantize(F, weight, scale, what.bits, axis, dtype=dtype)
-    limit = max_code(what.bits)
-    if operators.suits(F, weight, dtype):
-        return operators.quantize_weight(F, weight, limit, axis)
-    magnitude = F.abs(weight)
-    if axis is None:
-        peak = F.max(magnitude, keepdims=True)
-    else:
-        peak = F.max(magnitude, axis=axis, exclude=True, keepdims=True)
-    scale = peak / limit
+def fake_quantize_dynamic(F: Any, x: Any, bits: int, dtype: Any = np.float32) -> Any:
+    """``x`` rounded to ``bits``-bit codes times the scale of its own largest magnitude."""
+    scale = F.max(F.abs(x), keepdims=True) / max_code(bits)
     scale = scale + (scale <= SMALLEST)
-    return fake_quantize(F, weight, scale, what.bits, axis, inside=True, dtype=dtype)
+    return fake_quantize(F, x, scale, bits, inside=True, dtype=dtype, dynamic=True)

@@ -16,6 +16,7 @@ from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
 from gluonzip.gluon.scale_parameters import set_input_growth, set_weight_scales
 from gluonzip.gluon.structure import Block, HybridBlock, clear_caches, require_legacy_arrays, walk
+from gluonzip.gluon.weight_schemes import Parts
 from gluonzip.gluon.wrapper import (
     INPUT_GROWTH,
     INPUT_SCALE,
@@ -24,11 +25,20 @@ from gluonzip.gluon.wrapper import (
     compress,
     compressed_blocks,
     drop_parameter,
+    no_zeros,
     restore,
 )
 from gluonzip.passes.quantize.observers import find_observer, needs_histogram, observe
 from gluonzip.passes.quantize.statistics import Statistics
-from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization, max_code
+from gluonzip.spec import (
+    ActivationQuantization,
+    Binary,
+    PerChannel,
+    Ternary,
+    WeightQuantization,
+    granularity_name,
+    max_code,
+)
 
 _INT8_WEIGHTS = WeightQuantization()
 _INT8_ACTIVATIONS = ActivationQuantization()
@@ -44,12 +54,13 @@ def quantize(
 ) -> dict[str, LayerRecord]:
     """Simulate quantization in ``net``, in place: symmetric integers on weights and layer inputs.
 
-    Weight scales follow the weights as they train (``max|w| / limit`` of the present values);
-    input scales come from :func:`calibrate`, which runs at once if ``data`` is given and must run
-    before the network is used otherwise. Scales that are ``"learned"`` train from there (LSQ): make
-    the trainer after this call, for they are parameters with gradients. Gradients are
-    straight-through. ``None`` for ``weights`` or ``activations`` leaves (or makes) that side
-    unquantized. Calling it again replaces what was set. ``layers``: see
+    Weight scales follow the weights as they train (``max|w| / limit`` of the present values, or
+    what the scheme says: per group, ``Ternary()``, ``Binary()``). Static input scales come from
+    :func:`calibrate`, which runs at once if ``data`` is given and must run before the network is
+    used otherwise; dynamic ones follow the input. Scales that are ``"learned"`` train from there
+    (LSQ): make the trainer after this call, for they are parameters with gradients. Gradients are
+    straight-through. ``None`` for ``weights`` or ``activations`` (or its mode "none") leaves (or
+    makes) that side unquantized. Calling it again replaces what was set. ``layers``: see
     :func:`gluonzip.gluon.layers.select`. Embeddings (whose inputs are indices) and recurrent layers
     quantize weights only.
 
@@ -57,23 +68,27 @@ def quantize(
     """
     require_legacy_arrays("quantize")
     _check(weights, activations)
+    if activations is not None and activations.mode == "none":
+        activations = None
     chosen = select(net, layers)
     for layer in chosen.values():
         if not layer.obstacle:
             for attribute in layer.weights:
                 layer.data(attribute)  # a clear error now rather than NaN later
+            _check_layer(layer, weights)
     for layer in chosen.values():
         if not layer.obstacle:
             _set(layer, weights, activations)
             set_weight_scales(layer, chosen.values())
     clear_caches(net)
-    if data is not None:
+    if data is not None and activations is not None and activations.mode == "static":
         calibrate(net, data)
     return _records(net, chosen)
 
 
 def _check(weights: object, activations: object) -> None:
-    if weights is None and activations is None:
+    none = activations is None or getattr(activations, "mode", "") == "none"
+    if weights is None and none:
         raise ConfigError("quantize needs weights or activations (both are None)")
     if not isinstance(weights, (WeightQuantization, type(None))):
         raise ConfigError(f"weights = {weights!r} is not a WeightQuantization or None")
@@ -83,15 +98,25 @@ def _check(weights: object, activations: object) -> None:
         find_observer(activations.observer)
 
 
+def _check_layer(layer: Layer, weights: WeightQuantization | None) -> None:
+    """ConfigError for weights that cannot have these scales; before any layer has changed."""
+    if weights is None:
+        return
+    if isinstance(weights.granularity, PerChannel):
+        axis, ranks = weights.granularity.axis, {len(p.shape) for p in layer.weights.values()}
+        if not all(-rank <= axis < rank for rank in ranks):
+            raise ConfigError(f"axis = {axis} is outside the weight of layer {layer.name!r}")
+    for parameter in layer.weights.values():
+        Parts.of(weights, parameter.shape, 1 if layer.transposed else 0, layer.name)
+    if isinstance(weights, Binary) and getattr(layer.block, "_masks", None):
+        raise ConfigError(no_zeros(layer.name))
+
+
 def _set(
     layer: Layer,
     weights: WeightQuantization | None,
     activations: ActivationQuantization | None,
 ) -> None:
-    if weights is not None and isinstance(weights.granularity, PerChannel):
-        axis, ranks = weights.granularity.axis, {len(p.shape) for p in layer.weights.values()}
-        if not all(-rank <= axis < rank for rank in ranks):
-            raise ConfigError(f"axis = {axis} is outside the weight of layer {layer.name!r}")
     block = compress(layer)
     block._weight_quantization = weights
     if _input_obstacle(layer):
@@ -101,7 +126,8 @@ def _set(
     if activations is None or previous != activations:
         drop_parameter(block, INPUT_SCALE)
     weight = next(iter(layer.weights.values()))
-    if activations is not None and INPUT_SCALE not in block._reg_params:
+    static = activations is not None and activations.mode == "static"
+    if static and INPUT_SCALE not in block._reg_params:
         add_parameter(block, INPUT_SCALE, weight, (1,), "zeros", dtype=np.float32)
     set_input_growth(block, weight)
 
@@ -136,9 +162,12 @@ def _facts(layer: Layer) -> dict[str, Any]:
     learned = [name for name, what in sides.items() if what and what.scale == "learned"]
     if learned:
         facts["learned_scales"] = " and ".join(learned)
+    if activations and activations.mode != "static":
+        facts["activation_mode"] = activations.mode
     if weights:
-        channel = isinstance(weights.granularity, PerChannel)
-        facts["granularity"] = "per_channel" if channel else "per_tensor"
+        facts["granularity"] = granularity_name(weights.granularity)
+        if isinstance(weights, (Ternary, Binary)):
+            facts["scheme"] = type(weights).__name__.lower()
     obstacle = _input_obstacle(layer)
     if obstacle:
         facts["activations_skipped"] = obstacle

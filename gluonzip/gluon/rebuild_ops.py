@@ -16,7 +16,8 @@ import numpy as np
 
 from gluonzip.errors import UnsupportedError
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.fake_quantize import fake_quantize
+from gluonzip.gluon.fake_quantize import fake_quantize, fake_quantize_dynamic
+from gluonzip.gluon.weight_schemes import Parts, binary
 
 TO_THE_END = 2**31 - 1
 _PREFIXES = {
@@ -471,11 +472,33 @@ def dequantize(c: Call, x: Any) -> Any:
 def fake_quantizer(c: Call, x: Any, scale: Any) -> Any:
     axis = None
     shape = [1]
+    if c.a.bits == 1 or len(c.shape(1)) == 2:
+        return _weight_quantizer(c, x, scale)
     if c.shape(1) not in ((), (1,)) or (c.shape(1) == (1,) and len(c.shape(0)) > 1):
         axis = c.a.axis
         shape = [1] * len(c.shape(0))
         shape[axis] = -1
     return fake_quantize(c.F, x, c("reshape", scale, shape=tuple(shape)), c.a.bits, axis)
+
+
+def _weight_quantizer(c: Call, x: Any, scale: Any) -> Any:
+    """Of binary weights, and of those with scales per group."""
+    groups = c.shape(1)[1] if len(c.shape(1)) == 2 else 1
+    parts = Parts(c.shape(0), c.a.axis if c.shape(1) else None, groups)
+    shape = [1] * len(c.shape(0))
+    if groups > 1:
+        shape = [-1, 1]
+    elif c.shape(1):
+        shape[c.a.axis] = -1
+    scale = c("reshape", scale, shape=tuple(shape))
+    if c.a.bits == 1:
+        return binary(c.F, x, scale, parts)
+    return fake_quantize(c.F, x, scale, c.a.bits, spread=parts.spread, **parts.facts())
+
+
+@_rebuilds("fake_quantize_dynamic")
+def dynamic_quantizer(c: Call, x: Any) -> Any:
+    return fake_quantize_dynamic(c.F, x, c.a.bits)
 
 
 # ---------------------------------------------------------------- foreign

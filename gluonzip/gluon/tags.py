@@ -6,7 +6,9 @@ path of first inputs leads to the first; from its second input, to the scale. A 
 sum, tagged as well, whose first input is the value (its second adds zero and a gradient). Tags are
 part of the symbol's JSON, so an exported and re-imported network traces as well. The last operator
 of a weight's look-up in its codebook is tagged, too: its path of first inputs leads to the weight.
-Casts that only work around a defect of MXNet are tagged, and leave no trace.
+So is the last one of a ternary or binary weight: its path of first inputs leads to the operator
+that takes the scale, and on to the weight. Casts that only work around a defect of MXNet are
+tagged, and leave no trace.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from gluonzip.gluon._mxnet import mx
 KEY = "__glz__"
 BEGIN, SCALE, END = "fake_quantize.begin", "fake_quantize.scale", "fake_quantize.end"
 LEARNED = "fake_quantize.learned"
+VALUES = "fake_quantize.values"
 CAST = "cast"
 CODEBOOK = "codebook"
 

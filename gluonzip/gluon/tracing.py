@@ -11,7 +11,7 @@ import numpy as np
 from gluonzip.errors import ConfigError, DataError, ShapeError, TraceError
 from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.convert import CONVERTERS, MxNode, Unconvertible, frames
+from gluonzip.gluon.convert import CONVERTERS, MxNode, Unconvertible
 from gluonzip.gluon.structure import (
     Block,
     parameter_names,
@@ -190,7 +190,6 @@ class _Tracer:
         self._fixed: set[str] = set()  # constants that depend on nothing that trains
         self.tensors: dict[Entry, str] = {}
         self.derived: dict[str, str] = {}  # tensor -> the parameter it is computed from
-        self.frames: dict[str, str] = {}  # clip -> its frames
         self.unknown: set[str] = set()  # variables with neither a shape nor a value
         self.taken: set[str] = set(inputs)
         self.computed = self._evaluated()
@@ -205,6 +204,8 @@ class _Tracer:
                 self._variable(index, node)
             elif node.tag.get("role") == tags.END:
                 self._fake_quantize(index, node)
+            elif node.tag.get("role") == tags.VALUES:
+                self._quantized_values(index, node)
             elif node.tag.get("role") == tags.CODEBOOK:
                 self._codebook(index, node)
             elif node.tag.get("role") == tags.CAST:
@@ -291,7 +292,7 @@ class _Tracer:
         why = "the op table has no such operator"
         try:
             if view.operator in CONVERTERS:
-                outputs = frames.convert(view)
+                outputs = CONVERTERS[view.operator](view)
                 outputs = [outputs] if isinstance(outputs, str) else list(outputs)
                 if len(outputs) >= view.outputs:
                     return outputs
@@ -304,8 +305,6 @@ class _Tracer:
     def _undo(self, before: int) -> None:
         for node in self.graph.nodes[before:]:
             self.taken.difference_update((node.name, *node.outputs))
-        gone = {name for node in self.graph.nodes[before:] for name in node.outputs}
-        self.frames = {k: v for k, v in self.frames.items() if not gone.intersection((k, v))}
         del self.graph.nodes[before:]
 
     def _folded(self, index: int, view: MxNode) -> list[str]:
@@ -339,8 +338,11 @@ class _Tracer:
     def _fake_quantize(self, index: int, node: SymbolNode) -> None:
         """The composition that ends here as one node: its tag says bits and axis."""
         x = self.tensors[self._quantized(node)]
-        axis = node.tag.get("axis")
-        scale = self.computed[self._scale(node)].astype(np.float32)
+        if node.tag.get("dynamic"):
+            owner = self.symbol.nodes[index].name.removeprefix(self.prefix)
+            attrs = {"bits": int(node.tag["bits"])}
+            (self.tensors[index, 0],) = self.add("fake_quantize_dynamic", [x], owner, 1, attrs)
+            return
         source = self.derived.get(x)
         if source is None:  # an activation: its scale is a parameter of the layer
             variable = self._looked_up(self.symbol.nodes[self._scale(node)[0]])
@@ -349,13 +351,32 @@ class _Tracer:
         else:
             parameter = self.structural.get(source, source)
             name, scale_name = f"{parameter}.quantized", f"{parameter}_scale"
+        output = self._quantizer(index, node, x, self._scale(node), name, scale_name)
+        if source is not None:
+            self.derived[output] = source
+
+    def _quantizer(
+        self, index: int, node: SymbolNode, x: str, scale: Entry, name: str, scale_name: str
+    ) -> str:
+        axis, groups = node.tag.get("axis"), node.tag.get("groups")
+        shape = () if axis is None else (-1,) if groups is None else (-1, groups)
         scale_name = self._fresh(scale_name)
-        self.graph.constants[scale_name] = Constant(scale.reshape(() if axis is None else (-1,)))
+        values = self.computed[scale].astype(np.float32)
+        self.graph.constants[scale_name] = Constant(values.reshape(shape))
         attrs = {"bits": int(node.tag["bits"]), "axis": axis or 0}
         (output,) = self.add("fake_quantize", [x, scale_name], name, 1, attrs)
         self.tensors[index, 0] = output
-        if source is not None:
-            self.derived[output] = source
+        return output
+
+    def _quantized_values(self, index: int, node: SymbolNode) -> None:
+        """A ternary or binary weight: its values, as MXNet computed them, and their quantizer."""
+        variable = self._looked_up(node)
+        parameter = self.structural.get(variable, variable)
+        name = self._fresh(parameter)
+        self.graph.constants[name] = Constant(_checked(name, self.computed[index, 0]))
+        scale = self._follow(node, tags.SCALE).inputs[1]
+        names = f"{parameter}.quantized", f"{parameter}_scale"
+        self.derived[self._quantizer(index, node, name, scale, *names)] = variable
 
     def _codebook(self, index: int, node: SymbolNode) -> None:
         """A weight looked up in its codebook, as a constant of the weight's name."""
@@ -402,7 +423,7 @@ class _Tracer:
             role, inputs = node.tag.get("role"), node.inputs
             if role == tags.END:
                 inputs = [self._quantized(node)]
-            elif role == tags.CODEBOOK:
+            elif role in (tags.CODEBOOK, tags.VALUES):
                 inputs = []
             waiting.extend(entry[0] for entry in inputs)
         return found
@@ -412,10 +433,13 @@ class _Tracer:
         numbers of the simulation."""
         entries = []
         for index, node in enumerate(self.symbol.nodes):
-            if node.tag.get("role") == tags.END:
+            role = node.tag.get("role")
+            if role == tags.END and not node.tag.get("dynamic"):
                 entries.append(self._scale(node))
-            elif node.tag.get("role") == tags.CODEBOOK:
+            elif role in (tags.CODEBOOK, tags.VALUES):
                 entries.append((index, 0))
+            if role == tags.VALUES:
+                entries.append(self._follow(node, tags.SCALE).inputs[1])
         entries = list(dict.fromkeys(entries))
         return dict(zip(entries, self.symbol.evaluate(entries, self.values), strict=True))
 

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from gluonzip.errors import DataError
+from gluonzip.errors import ConfigError, DataError
 from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
+from gluonzip.gluon.fake_quantize import fake_quantize, fake_quantize_dynamic
 from gluonzip.gluon.layers import Layer
 from gluonzip.gluon.learned_scale import LearnedScale, learned_names
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter, walk
-from gluonzip.spec import ActivationQuantization, WeightQuantization
+from gluonzip.gluon.weight_schemes import quantize_weight
+from gluonzip.spec import ActivationQuantization, Binary, WeightQuantization
 
 INPUT_SCALE, INPUT_GROWTH = learned_names("input")
 
@@ -53,6 +54,9 @@ class Compressed(HybridBlock):
             )
         if INPUT_SCALE in scales:
             x = self._quantize_input(F, x, scales)
+        elif self._activation_quantization is not None:
+            bits = self._activation_quantization.bits
+            x = fake_quantize_dynamic(F, x, bits, dtype=self._weights()[0].dtype)
         if self._needs_double():
             params = {name: _cast(F, value, "float64") for name, value in params.items()}
             y = super().hybrid_forward(F, _cast(F, x, "float64"), *args, **params)
@@ -67,6 +71,9 @@ class Compressed(HybridBlock):
         transposed = getattr(self, "_op_name", "") == "Deconvolution"
         computed = bool(self._masks or self._codebooks) or self._weight_quantization is not None
         return transposed and computed and np.dtype(self.weight.dtype) == np.float32
+
+    def _weights(self) -> list[Parameter]:
+        return [self._reg_params[attribute] for attribute in self._weight_attributes()]
 
     def _weight_attributes(self) -> list[str]:
         return [a for a in self._reg_params if a == "weight" or a.endswith("_weight")]
@@ -84,10 +91,10 @@ class Compressed(HybridBlock):
         if mask is not None:
             weight = weight * mask
         if self._weight_quantization is not None:
-            dtype = self._reg_params[attribute].dtype
-            what = self._weight_quantization
+            raw, what = self._reg_params[attribute], self._weight_quantization
             scale = self._learned_scale(attribute, scales)
-            weight = quantize_weight(F, weight, what, self._channel_axis, dtype, scale)
+            axis, name = self._channel_axis, self._layer_name
+            weight = quantize_weight(F, weight, what, raw.shape, axis, raw.dtype, scale, name)
         return weight
 
     def _learned_scale(self, attribute: str, scales: dict[str, Any]) -> LearnedScale | None:
@@ -155,7 +162,8 @@ class Compressed(HybridBlock):
         if self._weight_quantization is not None:
             added.append(f"{self._weight_quantization.bits}-bit weights")
         if self._activation_quantization is not None:
-            added.append(f"{self._activation_quantization.bits}-bit input")
+            dynamic = "dynamic " if self._activation_quantization.mode == "dynamic" else ""
+            added.append(f"{dynamic}{self._activation_quantization.bits}-bit input")
         return f"{super().__repr__()} with {', '.join(added) or 'nothing'}"
 
     def _collect_params_with_prefix(self, prefix: str = "") -> dict[str, Parameter]:
@@ -218,7 +226,12 @@ def restore(block: Compressed) -> None:
 
 # ---------------------------------------------------------------- masks and scales
 def set_mask(block: Compressed, attribute: str, mask: np.ndarray, shared: Parameter | None) -> None:
-    """Give a weight its mask of zeros and ones (or ``shared``, another layer's mask)."""
+    """Give a weight its mask of zeros and ones (or ``shared``, another layer's mask).
+
+    ConfigError for binary weights, which have no zero.
+    """
+    if isinstance(block._weight_quantization, Binary):
+        raise ConfigError(no_zeros(block._layer_name))
     name = f"{attribute}_mask"
     if name not in block._reg_params:
         add_parameter(block, name, block._reg_params[attribute], mask.shape, "ones", shared)
@@ -259,6 +272,13 @@ def drop_parameter(block: Compressed, attribute: str) -> None:
     if parameter is not None:
         block.params._params.pop(parameter.name, None)
         del block.__dict__[attribute]
+
+
+def no_zeros(layer: str) -> str:
+    return (
+        f"layer {layer!r}: pruned weights are zero and binary weights never are; use Ternary() or "
+        "leave the layer out"
+    )
 
 
 # ---------------------------------------------------------------- codebooks

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from gluonzip.errors import GraphError
+from gluonzip.graph.scales import spread
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Constant:
     """A weight or other fixed tensor.
 
     Plain: ``data`` is any array and ``scale`` is None. Quantized: ``data`` is int8 codes in
-    [-max_code(bits), max_code(bits)] and ``scale`` is float32, of shape () (per tensor) or
-    (data.shape[axis],) (per channel); real value = code * scale. Folding a batch norm multiplies
-    ``scale``, never the codes, so it may hold negative numbers and zeros.
+    [-max_code(bits), max_code(bits)], -1 and 1 if ``bits`` is 1, and ``scale`` is float32, of shape
+    () (per tensor), (data.shape[axis],) (per channel) or (data.shape[axis], groups) (per group:
+    see :func:`gluonzip.graph.scales.spread`); real value = code * scale. Folding a batch norm
+    multiplies ``scale``, never the codes, so it may hold negative numbers and zeros.
     """
 
     data: np.ndarray
@@ -61,8 +63,13 @@ class Constant:
     def quantized(self) -> bool:
         return self.scale is not None
 
+    @property
+    def per_group(self) -> bool:
+        """Has it several scales an output channel? (Its products are then of real values.)"""
+        return self.scale is not None and np.ndim(self.scale) == 2
+
     def channel_scale(self) -> np.ndarray:
-        """The scale as float32 of shape (data.shape[axis],), whatever its granularity."""
+        """The scale as float32 of shape (data.shape[axis],), unless it is per group."""
         assert self.scale is not None
         return np.broadcast_to(self.scale.astype(np.float32), (self.data.shape[self.axis],)).copy()
 
@@ -70,9 +77,8 @@ class Constant:
         """The real values, float32 (plain data is returned as it is)."""
         if self.scale is None:
             return self.data
-        shape = [1] * self.data.ndim
-        shape[self.axis] = -1
-        return self.data.astype(np.float32) * self.channel_scale().reshape(shape)
+        scale = spread(np.asarray(self.scale, np.float32), self.data.shape, self.axis)
+        return self.data.astype(np.float32) * scale
 
 
 @dataclass(eq=False)

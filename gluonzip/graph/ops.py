@@ -20,6 +20,15 @@ Integer semantics (all float arithmetic is float32, each step rounded; no fused 
       code = rint(clip(y, -127, 127))
 
   Without ``out_scale`` (output is float32) the same with so = 1. An absent bias counts as 0.
+* A weight with a scale for each group of weights of an output (per group) counts as its real
+  values, whatever the input.
+* conv2d and dense with ``dynamic``, and a weight of codes with one scale an output at most, make
+  codes of the real values of their input, of the scale of the largest; then all is as on int8
+  input::
+
+      sx = float32(max|x|) / float32(127), or 1 if that is not above 2^-126
+      code = rint(clip(x * (float32(1) / sx), -127, 127))
+
 * On float32 input with a quantized weight the weight counts as its real values (weight-only). On
   int8 input with a float32 weight the input counts as its real values. In both, ``out_scale``
   quantizes the float32 result as ``quantize`` does.
@@ -154,6 +163,7 @@ _op(
     pad=[0, 0, 0, 0],
     dilation=[1, 1],
     groups=1,
+    dynamic=False,
     **_EPILOGUE,
 )
 _op(
@@ -179,6 +189,7 @@ _op(
     macs=shapes.conv2d_macs,
     weight_axis=0,
     flatten=True,
+    dynamic=False,
     **_EPILOGUE,
 )
 _op(
@@ -436,11 +447,19 @@ _op(
     "fake_quantize",
     "x scale",
     "What quantization will do, in float32: quantize to bits with the constant scale, () or (C,) "
-    "along axis, then multiply back. Trained and calibrated graphs hold these; "
+    "along axis or (C, groups) of consecutive elements, then multiply back; of 1 bit the sign "
+    "(that of 0 is +) times the scale. Trained and calibrated graphs hold these; "
     "passes.quantize.lower turns them into integers.",
     rule=shapes.fake_quantize,
     bits=8,
     axis=0,
+)
+_op(
+    "fake_quantize_dynamic",
+    "x",
+    "The same with the scale of the largest magnitude in x; lowered, layers with the attribute "
+    "dynamic do it.",
+    bits=8,
 )
 _op(
     "opaque",

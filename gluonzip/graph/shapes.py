@@ -12,6 +12,7 @@ from math import prod
 from types import SimpleNamespace
 
 from gluonzip.errors import ShapeError, UnsupportedError
+from gluonzip.graph.scales import fits
 
 Shape = tuple[int, ...]
 Attrs = SimpleNamespace
@@ -53,8 +54,13 @@ def prelu(a: Attrs, x: Shape, slope: Shape) -> Shape:
 
 
 def fake_quantize(a: Attrs, x: Shape, scale: Shape) -> Shape:
-    channels = (x[axis_of(a.axis, x)],) if x else ()
-    need(scale in ((), channels), f"scale of shape {scale} must have shape () or {channels}")
+    axis = axis_of(a.axis, x) if x else 0
+    channels = x[axis : axis + 1]
+    need(
+        fits(scale, x, axis),
+        f"scale of shape {scale} must have shape (), {channels} or {(*channels, 'groups')}, with "
+        f"groups that divide the others of {x}",
+    )
     return x
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from gluonzip.errors import GraphError
 from gluonzip.graph.ir import Constant, Graph, Node
 from gluonzip.graph.ops import ACTIVATIONS, OPS, OpSpec
-from gluonzip.spec import max_code
+from gluonzip.graph.scales import fits
+from gluonzip.spec import code_limit
 
 
 def validate(graph: Graph) -> None:
@@ -79,17 +80,19 @@ def _quantized_problems(constant: Constant) -> Iterator[str]:
         yield f"has a scale but dtype {data.dtype}; codes are int8"
         return
     try:
-        limit = max_code(constant.bits)
+        limit = code_limit(constant.bits)
     except ValueError as error:
         yield str(error)
         return
     if data.size and np.abs(data.astype(np.int16)).max() > limit:
         yield f"holds codes outside [-{limit}, {limit}] ({constant.bits} bits)"
+    if constant.bits == 1 and not data.all():
+        yield "holds codes of 0; binary ones are -1 and 1"
     if not np.isfinite(scale).all():
         yield "has a non-finite scale"
     if scale.dtype != np.float32:
         yield f"has a scale of dtype {scale.dtype}; it must be float32"
-    if scale.ndim and (constant.axis >= data.ndim or scale.shape != (data.shape[constant.axis],)):
+    if not fits(scale.shape, data.shape, constant.axis):
         yield f"of shape {data.shape} has a scale of shape {scale.shape} along axis {constant.axis}"
 
 

@@ -17,7 +17,7 @@ from gluonzip.onnx.lengths import Axes
 from gluonzip.onnx.package import IR_VERSION, OPSET, onnx
 from gluonzip.onnx.storage import Notes, Storage
 from gluonzip.passes import optimize
-from gluonzip.passes.quantize import separate_epilogues
+from gluonzip.passes.quantize import expand_groups, separate_epilogues, split_dynamic
 from gluonzip.passes.quantize.kinds import moves_codes
 from gluonzip.passes.quantize.separate import non_negative
 
@@ -42,17 +42,20 @@ def to_model(
 
     int8 tensors stand between QuantizeLinear and DequantizeLinear such that runtimes use integer
     kernels; ``ranges`` (max |x| of weighted sums, from ``passes.quantize.sum_ranges``) gives the
-    convolutions an int8 output that answer in float32. Axis 0 of every input is free where the
-    graph allows it. Raises UnsupportedError that names every operator without an equivalent.
+    convolutions an int8 output that answer in float32. Weights with a scale per group become
+    float32, dynamic layers round their input and multiply in float32. Axis 0 of every input is
+    free where the graph allows it. Raises UnsupportedError that names every operator without an
+    equivalent.
     """
-    prepared = separate_epilogues(optimize(graph), ranges, outputs=("conv2d",))
+    optimized = expand_groups(split_dynamic(optimize(graph)))
+    prepared = separate_epilogues(optimized, ranges, outputs=("conv2d",))
     prepared.outputs = list(graph.outputs)
     validate(prepared)
     check_operators(prepared, NOT_EMITTED, EMITTERS, "ONNX")
     builder = Builder(prepared, storage or Storage())
     state = State(prepared, builder)
     positive = non_negative(prepared) - set(prepared.outputs)
-    original = {name for node in optimize(graph).nodes for name in node.outputs}
+    original = {name for node in optimized.nodes for name in node.outputs}
     for node in prepared.nodes:
         _emit(state, node, positive, original)
     return Exported(_model(state, builder), prepared, builder.notes)

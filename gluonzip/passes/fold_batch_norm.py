@@ -112,6 +112,7 @@ def scaled_weight(weight: Constant, scale: np.ndarray, axis: int, groups: int = 
     """
     if weight.quantized:
         old = np.asarray(weight.scale, np.float64)
+        scale = scale[:, None] if weight.per_group else scale
         return Constant(weight.data, (old * scale).astype(np.float32), axis, weight.bits)
     data = weight.data.astype(np.float64)
     parts = data.reshape(groups, data.shape[0] // groups, *data.shape[1:])

@@ -11,6 +11,7 @@ from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.fuse import fuse
 from gluonzip.passes.quantize import (
     calibrate,
+    dynamic,
     fake_quantize_weights,
     insert_fake_quantize,
     lower,
@@ -39,7 +40,7 @@ def optimize(graph: Graph) -> Graph:
     ``simplify`` it, then ``calibrate``, ``insert_fake_quantize`` and ``optimize``.
     """
     graph = simplify(graph)
-    if any(node.op == "fake_quantize" for node in graph.nodes):
+    if any(node.op in ("fake_quantize", dynamic.OP) for node in graph.nodes):
         # A quantizer may have stood between a flatten and the dense layer that makes it idle.
         graph = eliminate(lower(graph))
     return graph

@@ -13,7 +13,7 @@ from gluonzip.files import check_writable, replace_file
 from gluonzip.graph import Graph, Node, infer_types, validate
 from gluonzip.graph.declined import check_operators
 from gluonzip.passes import optimize
-from gluonzip.passes.quantize import separate_epilogues
+from gluonzip.passes.quantize import expand_groups, separate_epilogues, split_dynamic
 from gluonzip.tflite.emit import EMITTERS, NOT_EMITTED, State, View
 from gluonzip.tflite.emit.registry import stored
 from gluonzip.tflite.flat import Model, Tensor
@@ -36,7 +36,8 @@ def write(
     """
     path = Path(path)
     check_writable(path)
-    prepared = separate_epilogues(optimize(graph), ranges)
+    optimized = expand_groups(split_dynamic(optimize(graph)))
+    prepared = separate_epilogues(optimized, ranges)
     data = to_bytes(prepared)
     replace_file(path, data)
     return prepared

@@ -15,8 +15,9 @@ from mxnet.gluon import nn
 from gluonzip.errors import UnsupportedError
 from gluonzip.gluon import extension, load_extension, prune, quantize, trace
 from gluonzip.gluon.extension import build, operators
-from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
+from gluonzip.gluon.fake_quantize import fake_quantize
 from gluonzip.gluon.learned_scale import LearnedScale
+from gluonzip.gluon.weight_schemes import quantize_weight
 from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization
 
 rng = np.random.default_rng(4)
@@ -112,10 +113,10 @@ def test_scales_of_weights_are_equal(granularity, special):
         x.attach_grad()
         with mx.autograd.record():
             if own:
-                y = quantize_weight(mx.nd, x, what, 0)
+                y = quantize_weight(mx.nd, x, what, x.shape, 0)
             else:
                 with operators.unused():
-                    y = quantize_weight(mx.nd, x, what, 0)
+                    y = quantize_weight(mx.nd, x, what, x.shape, 0)
         y.backward()
         found.append((y.asnumpy(), x.grad.asnumpy()))
     np.testing.assert_array_equal(found[0][0], found[1][0])

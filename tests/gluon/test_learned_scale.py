@@ -9,9 +9,9 @@ from mxnet.gluon import nn
 
 from gluonzip.errors import ConfigError
 from gluonzip.gluon import calibrate, clone, prune, quantize, share, strip, trace
-from gluonzip.gluon.fake_quantize import quantize_weight
 from gluonzip.gluon.learned_scale import LearnedScale, first_scale, values_of_a_sample
 from gluonzip.gluon.state import compression_state, restore_compression
+from gluonzip.gluon.weight_schemes import quantize_weight
 from gluonzip.graph import interpret
 from gluonzip.passes import optimize
 from gluonzip.runtime import Engine
@@ -36,7 +36,7 @@ def test_gradients_are_those_of_the_paper(hybrid, growth):
     class Quantizer(mx.gluon.HybridBlock):
         def hybrid_forward(self, F, w, start, growth):
             scale = LearnedScale(start, growth, w_count)
-            return quantize_weight(F, w, WeightQuantization(4), 0, scale=scale)
+            return quantize_weight(F, w, WeightQuantization(4), (1,), 0, scale=scale)
 
     w = rng.standard_normal((9, 11)).astype("float32")
     w_count = float(w.size)

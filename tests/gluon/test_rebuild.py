@@ -101,6 +101,7 @@ CASES = [
     ("matmul", {"transpose_b": True}, array(2, 3, 4), array(2, 5, 4)),
     ("matmul", {"transpose_a": True}, array(2, 2, 4, 3), array(2, 2, 4, 5)),
     ("fake_quantize", {"bits": 4}, X, np.array(0.3, np.float32)),
+    ("fake_quantize_dynamic", {"bits": 4}, X),
     ("fake_quantize", {"bits": 8, "axis": 1}, X, array(4, low=0.01, high=0.1)),
 ]  # fmt: skip
 

@@ -9,7 +9,8 @@ from mxnet.gluon import nn
 from mxnet.gluon.contrib.estimator import estimator
 
 from gluonzip.gluon import DistillationLoss, prune, quantize, sparsity
-from gluonzip.gluon.fake_quantize import fake_quantize, quantize_weight
+from gluonzip.gluon.fake_quantize import fake_quantize
+from gluonzip.gluon.weight_schemes import quantize_weight
 from gluonzip.spec import PerChannel, WeightQuantization
 
 rng = np.random.default_rng(5)
@@ -59,7 +60,7 @@ def test_weight_gradient_passes_unchanged(granularity):
     w.attach_grad()
     upstream = mx.nd.array(rng.standard_normal((6, 5)))
     with mx.autograd.record():
-        y = quantize_weight(mx.nd, w, what, 0)
+        y = quantize_weight(mx.nd, w, what, w.shape, 0)
     y.backward(upstream)
     # max|w| is never clipped and the scale takes no gradient.
     np.testing.assert_allclose(w.grad.asnumpy(), upstream.asnumpy(), rtol=1e-6)

@@ -380,3 +380,13 @@ def test_what_moves_codes_keeps_their_scale(op, attrs):
     for a, b in zip(interpret(graph, x.astype(f32) * f32(0.1)), want, strict=True):
         assert a.dtype == np.int8
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bits", [2, 8])
+def test_fake_quantize_dynamic(bits):
+    x = np.random.default_rng(bits).standard_normal((3, 4)).astype("float32")
+    node = Node("fake_quantize_dynamic", "f", ["x"], ["y"], {"bits": bits})
+    (y,) = interpret(Graph([Input("x", (3, 4))], ["y"], [node], {}), x)
+    limit = 2 ** (bits - 1) - 1
+    step = np.abs(x).max() / np.float32(limit)
+    np.testing.assert_array_equal(y, np.rint(x * (np.float32(1) / step)) * step)

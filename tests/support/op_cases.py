@@ -89,6 +89,7 @@ CASES = [
     case("matmul", (0, 4, 3), (0, 4, 5), transpose_a=True),
     case("matmul", (0, 4, 3), (0, 5, 3), transpose_b=True),
     case("fake_quantize", IMAGE, constants=[()], bits=4),
+    case("fake_quantize_dynamic", IMAGE, bits=4),
     case("fake_quantize", (0, 3, 5), constants=[(5,)], axis=2),
     case("quantize", IMAGE, scale=0.04),
     case("dequantize", IMAGE),

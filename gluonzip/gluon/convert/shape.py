@@ -52,10 +52,7 @@ def expand_dims(node: MxNode) -> str:
 
 @converter("squeeze")
 def squeeze(node: MxNode) -> str:
-    axes = node.attrs.integers("axis")
-    if not axes and node.shape[0] != 1:  # the batch axis stays, when it is 1 as well
-        axes = [axis for axis, length in enumerate(node.shape) if length == 1]
-    return node.emit("squeeze", node.x, axes=axes)
+    return node.emit("squeeze", node.x, axes=node.attrs.integers("axis"))
 
 
 @converter("Concat")

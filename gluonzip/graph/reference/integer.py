@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph.reference.registry import on_floats, on_values
-from gluonzip.graph.reference.value import Value, quantize
+from gluonzip.graph.reference.value import Value, own_scale, quantize
+from gluonzip.graph.scales import spread
 from gluonzip.spec import max_code
 
 
@@ -23,16 +24,20 @@ def fake_quantized_codes(
     x: np.ndarray, scale: np.ndarray, bits: int, axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes (float32 integers) and the scale in a shape that multiplies them."""
-    step = np.asarray(scale, np.float32)
-    if step.ndim:
-        shape = [1] * x.ndim
-        shape[axis] = -1
-        step = step.reshape(shape)
+    step = spread(np.asarray(scale, np.float32), x.shape, axis)
+    if bits == 1:
+        return np.where(x < 0, np.float32(-1), np.float32(1)), step
     limit = np.float32(max_code(bits))
     return np.rint(np.clip(x * (np.float32(1) / step), -limit, limit)), step
 
 
 @on_floats("fake_quantize")
 def fake_quantize(a, x, scale):
-    codes, step = fake_quantized_codes(x, scale, a.bits, a.axis)
+    codes, step = fake_quantized_codes(x, scale, a.bits, a.axis % max(x.ndim, 1))
+    return codes * step
+
+
+@on_floats("fake_quantize_dynamic")
+def fake_quantize_dynamic(a, x):
+    codes, step = fake_quantized_codes(x, own_scale(x, a.bits), a.bits, 0)
     return codes * step

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from gluonzip.graph.ir import Constant
+from gluonzip.graph.scales import spread
+from gluonzip.spec import max_code
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """``data`` as it is, or int8 codes with a float32 ``scale``: () or (data.shape[axis],)."""
+    """``data`` as it is, or int8 codes with a float32 ``scale``: (), (data.shape[axis],) or, of
+    weights, (data.shape[axis], groups)."""
 
     data: np.ndarray
     scale: np.ndarray | None = None
@@ -31,23 +34,25 @@ class Value:
         """The values in float32: code * scale."""
         if self.scale is None:
             return np.asarray(self.data, np.float32)
-        scale = self.scale
-        if scale.ndim:
-            shape = [1] * self.data.ndim
-            shape[self.axis] = -1
-            scale = scale.reshape(shape)
+        scale = spread(self.scale, self.data.shape, self.axis)
         return np.asarray(self.data.astype(np.float32) * scale)
 
 
-def to_codes(y: np.ndarray, max_code: int = 127) -> np.ndarray:
+def to_codes(y: np.ndarray, limit: int = 127) -> np.ndarray:
     """Values in units of the step to int8 codes; ties go to even."""
-    return np.rint(np.clip(y, np.float32(-max_code), np.float32(max_code))).astype(np.int8)
+    return np.rint(np.clip(y, np.float32(-limit), np.float32(limit))).astype(np.int8)
 
 
 def quantize(x: np.ndarray, scale: float) -> Value:
     """float32 values to an int8 tensor of this scale."""
     step = np.float32(scale)
     return Value(to_codes(np.asarray(x, np.float32) * (np.float32(1) / step)), np.asarray(step))
+
+
+def own_scale(x: np.ndarray, bits: int) -> np.float32:
+    """The step of dynamic quantization: max|x| / max_code, 1 for (next to) nothing."""
+    step = np.float32(np.abs(x).max(initial=0)) / np.float32(max_code(bits))
+    return np.float32(1) if step <= np.finfo(np.float32).tiny else step
 
 
 def ratio(numerator: float, denominator: float | None) -> np.float32:

@@ -6,7 +6,14 @@ import numpy as np
 
 from gluonzip.graph import shapes
 from gluonzip.graph.reference.registry import on_floats, on_values
-from gluonzip.graph.reference.value import Value, activate, quantize, ratio, to_codes
+from gluonzip.graph.reference.value import (
+    Value,
+    activate,
+    own_scale,
+    quantize,
+    ratio,
+    to_codes,
+)
 
 
 # ---------------------------------------------------------------- epilogue
@@ -51,7 +58,10 @@ def _integer_epilogue(
 
 def _weighted(product, a, x: Value, weight: Value, bias, residual, out_axis: int) -> Value:
     """``product`` of arrays, then the epilogue; ``out_axis`` counts output channels."""
-    if x.quantized and weight.quantized:
+    integer = weight.quantized and weight.scale.ndim < 2
+    if integer and getattr(a, "dynamic", False):
+        x = quantize(x.real(), own_scale(x.real(), 8))
+    if x.quantized and integer:
         dtype = _exact_dtype(x.data, weight.data)
         acc = product(a, x.data.astype(dtype), weight.data.astype(dtype))
         scale = weight.scale

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gluonzip.errors import UnsupportedError
 from gluonzip.graph.ir import Constant, Graph, Node, replace_node
 from gluonzip.graph.ops import OPS
 from gluonzip.graph.validate import validate
@@ -65,6 +66,11 @@ class _Cut:
             mask = self.stays(name, axis)
             if mask is None:
                 continue
+            if constant.per_group and axis != constant.axis:
+                raise UnsupportedError(
+                    f"weight {name!r} has a scale for each group of its inputs, so none of them "
+                    "can be removed; prune first, then quantize per group"
+                )
             data = np.compress(mask, data, axis=axis)
             if scale is not None and scale.ndim and axis == constant.axis:
                 scale = scale[mask]

@@ -7,7 +7,7 @@ from gluonzip.passes.quantize.kinds import (
     AVERAGES,
     LOOKUPS,
     PAIRS,
-    has_quantized_weight,
+    has_integer_weight,
     moves_codes,
 )
 
@@ -65,8 +65,8 @@ class _Absorber:
 
     def _computes_codes(self, node: Node) -> bool:
         """Is the node's integer form, with int8 output, defined on int8 inputs?"""
-        if has_quantized_weight(self.graph, node):
-            return self._is_integer(node.inputs[0])
+        if has_integer_weight(self.graph, node):
+            return bool(node.attrs.get("dynamic")) or self._is_integer(node.inputs[0])
         if node.op in (*PAIRS, *AVERAGES, *LOOKUPS):
             return all(self._is_integer(name) for name in node.inputs)
         return node.op == "scale_shift"

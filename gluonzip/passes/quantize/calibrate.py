@@ -31,10 +31,13 @@ def calibrate(
     take the interpreter's place.
     ``skip`` names layers that stay float32. ``activations`` names the observer (max |x| without
     it); groups that share a scale get the largest of their ranges. To compare observers in one
-    pass, see :func:`collect`. Raises DataError when there is no data, an empty batch, or a
-    non-finite value (naming batch and tensor).
+    pass, see :func:`collect`. Modes other than "static" need no ranges, and no data. Raises
+    DataError when there is no data, an empty batch, or a non-finite value (naming batch and
+    tensor).
     """
     activations = activations or ActivationQuantization()
+    if activations.mode != "static":
+        return {}
     histogram = needs_histogram(activations.observer)
     return ranges(graph, collect(graph, batches, run, skip, histogram), activations, skip)
 

@@ -6,12 +6,18 @@ from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from gluonzip.errors import ConfigError, DataError
+from gluonzip.errors import ConfigError
 from gluonzip.graph import OPS, Constant, Graph, Names, Node
-from gluonzip.passes.fold_constants import scales_weight
+from gluonzip.passes.quantize.dynamic import insert_dynamic
 from gluonzip.passes.quantize.kinds import activation_scale, moves_codes
 from gluonzip.passes.quantize.points import activation_points, check_names
-from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization, max_code
+from gluonzip.passes.quantize.schemes import has_axis, rounded, scale_of, weight_scale
+from gluonzip.spec import (
+    ActivationQuantization,
+    WeightQuantization,
+    granularity_name,
+    max_code,
+)
 
 
 def insert_fake_quantize(
@@ -23,7 +29,9 @@ def insert_fake_quantize(
 ) -> Graph:
     """``graph`` with a ``fake_quantize`` behind each activation point and on each weight.
 
-    ``ranges`` is what :func:`calibrate` found for this very graph and ``skip`` (names of layers
+    Activations of mode "dynamic" get a ``fake_quantize_dynamic`` before each layer instead, those
+    of mode "none" nothing; neither needs ``ranges``, which is what :func:`calibrate` found for this
+    very graph and ``skip`` (names of layers
     that stay float32). Scales: max|w| / max_code(bits), per tensor or per output channel; a tensor
     of zeros gets scale 1. ``graph.meta["quantization"]`` records the bits of each layer and, for
     those left alone, why. The graph's outputs stay float32. Raises ConfigError for a missing,
@@ -31,9 +39,14 @@ def insert_fake_quantize(
     """
     graph = graph.copy()
     activations = activations or ActivationQuantization()
-    quantized = _insert_on_activations(graph, ranges, activations, skip)
+    quantized: dict[str, float] = {}
+    if activations.mode == "static":
+        quantized = _insert_on_activations(graph, ranges, activations, skip)
     _insert_on_weights(graph, weights or WeightQuantization(), skip)
+    if activations.mode == "dynamic":
+        insert_dynamic(graph, activations.bits, skip)
     graph.meta["quantization"]["activations"] = quantized
+    graph.meta["quantization"]["mode"] = activations.mode
     return graph
 
 
@@ -51,16 +64,6 @@ def fake_quantize_weights(
     return graph
 
 
-def scale_of(largest: float | np.ndarray, bits: int) -> np.ndarray:
-    """float32 step for values up to ``largest`` in magnitude: largest / max_code; 1 for 0.
-
-    >>> float(scale_of(127.0, 8))
-    1.0
-    """
-    step = (np.asarray(largest, np.float64) / max_code(bits)).astype(np.float32)
-    return np.where(step > 0, step, np.float32(1)).astype(np.float32)
-
-
 # ---------------------------------------------------------------- weights
 def _insert_on_weights(graph: Graph, config: WeightQuantization, skip: Collection[str]) -> None:
     check_names(graph, skip)
@@ -75,18 +78,24 @@ def _insert_on_weights(graph: Graph, config: WeightQuantization, skip: Collectio
         if reason := _reason_to_skip(graph, node, skip):
             record["skipped"][node.name] = reason
             continue
-        per_channel = isinstance(config.granularity, PerChannel) and scales_weight(node, axis)
-        key = node.inputs[1], per_channel
+        key = node.inputs[1], axis
         if key not in quantizers:
-            scale = _weight_scale(graph, node, config.bits, axis if per_channel else None)
-            quantizer = _fake_quantize(graph, names, node.inputs[1], scale, config.bits)
-            quantizers[key] = quantizer
-            quantizer.attrs["axis"] = axis
+            quantizers[key] = _weight_quantizer(graph, names, node, config, axis)
         node.inputs[1] = quantizers[key].output
-        granularity = "per_channel" if per_channel else "per_tensor"
+        granularity = granularity_name(config.granularity)
         record["layers"][node.name] = {"bits": config.bits, "granularity": granularity}
         record["skipped"].pop(node.name, None)
     graph.nodes = [*quantizers.values(), *graph.nodes]
+    _keep_names(graph, {name: node for (name, _), node in quantizers.items()})
+
+
+def _keep_names(graph: Graph, quantizers: Mapping[str, Node]) -> None:
+    """Rounded values take their weight's name where nobody reads the weight any more."""
+    read = {name for node in graph.nodes for name in node.inputs} | set(graph.outputs)
+    for name, node in quantizers.items():
+        if name not in read:
+            graph.constants[name] = graph.constants.pop(node.inputs[0])
+            node.inputs[0] = name
 
 
 def _is_quantized(graph: Graph, node: Node, producers: Mapping[str, Node]) -> bool:
@@ -104,16 +113,20 @@ def _reason_to_skip(graph: Graph, node: Node, skip: Collection[str]) -> str | No
     return None if node.inputs[1] in graph.constants else "its weight is not a constant"
 
 
-def _weight_scale(graph: Graph, node: Node, bits: int, axis: int | None) -> np.ndarray:
-    data = graph.constants[node.inputs[1]].data
-    bad = data.size - int(np.isfinite(data).sum())
-    if bad:
-        raise DataError(
-            f"layer {node.name!r}: weight {node.inputs[1]!r} has {bad} non-finite values (NaN or "
-            f"infinity) of {data.size}"
-        )
-    others = None if axis is None else tuple(i for i in range(data.ndim) if i != axis)
-    return scale_of(np.abs(data).max(axis=others, initial=0), bits)
+def _weight_quantizer(
+    graph: Graph, names: Names, node: Node, config: WeightQuantization, axis: int
+) -> Node:
+    weight = node.inputs[1]
+    data = graph.constants[weight].data
+    along = axis if has_axis(config) else None
+    scale = weight_scale(data, config, along, node.name)
+    values = rounded(data, config, along, node.name)
+    quantizer = _fake_quantize(graph, names, weight, scale, config.bits)
+    if values is not data:
+        quantizer.inputs[0] = names.fresh(f"{weight}_rounded")
+        graph.constants[quantizer.inputs[0]] = Constant(values)
+    quantizer.attrs["axis"] = axis
+    return quantizer
 
 
 # ---------------------------------------------------------------- activations

@@ -37,6 +37,11 @@ def has_quantized_weight(graph: Graph, node: Node) -> bool:
     return weight is not None and weight.quantized
 
 
+def has_integer_weight(graph: Graph, node: Node) -> bool:
+    """Does the node multiply codes, given int8 input? (Not if its weight is scaled per group.)"""
+    return has_quantized_weight(graph, node) and not graph.constants[node.inputs[1]].per_group
+
+
 def activation_scale(graph: Graph, node: Node) -> float | None:
     """The scale of a fake quantizer that int8 can replace."""
     if node.op != "fake_quantize" or node.attrs.get("bits", 8) != 8:

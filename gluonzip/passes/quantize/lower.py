@@ -12,12 +12,13 @@ from gluonzip.graph import Graph, Names, Node
 from gluonzip.passes.eliminate import bypass
 from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.quantize.absorb import absorb_quantizers
+from gluonzip.passes.quantize.dynamic import fuse_dynamic
 from gluonzip.passes.quantize.kinds import (
     AVERAGES,
     LOOKUPS,
     PAIRS,
     activation_scale,
-    has_quantized_weight,
+    has_integer_weight,
     moves_codes,
 )
 
@@ -32,6 +33,7 @@ def lower(graph: Graph) -> Graph:
     those of the simulation up to the rounding of float32 (at worst a code next to it).
     """
     graph = fold_constants(graph)
+    fuse_dynamic(graph)
     _quantize_activations(graph)
     _merge_quantizers(graph)
     _settle_concats(graph)
@@ -140,8 +142,8 @@ def _dequantize_for_floats(graph: Graph) -> None:
 
 def takes_integers(graph: Graph, node: Node, integers: set[str]) -> bool:
     """Is the node's arithmetic on int8 inputs defined on codes (not: dequantize, then float32)?"""
-    if has_quantized_weight(graph, node):
-        return node.inputs[0] in integers
+    if has_integer_weight(graph, node):
+        return node.inputs[0] in integers and not node.attrs.get("dynamic")
     if node.op in PAIRS:
         return all(name in integers for name in node.inputs)
     if node.op in LOOKUPS or node.op in ("concat", "scale_shift"):

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from gluonzip.errors import PatternError
 from gluonzip.graph import Graph, Node
+from gluonzip.passes.quantize import dynamic
 from gluonzip.passes.quantize.kinds import AVERAGES, LOOKUPS, PAIRS, WEIGHTED, moves_codes
 
 
@@ -16,8 +17,9 @@ def activation_points(graph: Graph, skip: Collection[str] = ()) -> dict[str, str
     group of their own. Wanted are: inputs and residuals of weighted layers; and, if the output of
     such a node is wanted, operands of add and mul, inputs of concat, averages and element-wise
     functions. A node that only moves values passes the wish on to its input. Nobody wants the input
-    of the layers named in ``skip``. What has a quantizer already (a graph traced from a wrapped
-    network) gets none. Meant for graphs after ``simplify``: what is fused needs no quantizer of its
+    of the layers named in ``skip``, nor of those whose weights have a scale per group, which
+    multiply real values. What has a quantizer already (a graph traced from a wrapped network) gets
+    none. Meant for graphs after ``simplify``: what is fused needs no quantizer of its
     own. Raises PatternError when ``skip`` names no node.
     """
     check_names(graph, skip)
@@ -58,16 +60,18 @@ class _Search:
         return {name: first.setdefault(self._find(name), name) for name in chosen}
 
     def _weighted(self, node: Node) -> None:
-        if node.name not in self.skip and self._is_fixed(node.inputs[1]):
+        if node.name not in self.skip and self._multiplies_codes(node.inputs[1]):
             self._want(node.inputs[0])
             if len(node.inputs) > 3:
                 self._want(node.inputs[3])
 
-    def _is_fixed(self, weight: str) -> bool:
-        """A constant, or the fake quantizer of one."""
-        node = self.producers.get(weight)
-        quantized = node is not None and node.op == "fake_quantize"
-        return (node.inputs[0] if quantized else weight) in self.graph.constants
+    def _multiplies_codes(self, weight: str) -> bool:
+        """A constant, or the fake quantizer of one, with one scale an output at most."""
+        node, constants = self.producers.get(weight), self.graph.constants
+        if node is not None and node.op == "fake_quantize":
+            scale = constants.get(node.inputs[1])
+            return node.inputs[0] in constants and scale is not None and scale.data.ndim < 2
+        return weight in constants and not constants[weight].per_group
 
     def _behind(self, node: Node) -> None:
         """``node``'s output is wanted: what of its inputs?"""
@@ -87,7 +91,7 @@ class _Search:
 
     def _want(self, name: str) -> None:
         producer = self.producers.get(name)
-        quantized = producer is not None and producer.op == "fake_quantize"
+        quantized = producer is not None and producer.op in ("fake_quantize", dynamic.OP)
         if name and name not in self.graph.constants and not quantized:
             self.wanted.add(name)
 

@@ -15,11 +15,11 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from gluonzip.graph import OPS, Constant, Graph, Node
-from gluonzip.passes.fold_constants import scales_weight
-from gluonzip.passes.quantize.insert import scale_of
+from gluonzip.graph.scales import spread
 from gluonzip.passes.quantize.layer_inputs import Moments
 from gluonzip.passes.quantize.points import check_names
-from gluonzip.spec import PerChannel, WeightQuantization, max_code
+from gluonzip.passes.quantize.schemes import has_axis, quantized_codes
+from gluonzip.spec import WeightQuantization, max_code
 
 SWEEPS = 20
 
@@ -35,7 +35,8 @@ def quantize_weights(
 
     ``weights``: one for all, or one for each layer by name (others stay float32). ``moments``
     (:func:`layer_moments`): layers that have second moments are rounded adaptively, the others to
-    nearest. A weight that several layers share is rounded to nearest.
+    nearest. A weight that several layers share, or that has a scale per group, ternary and binary
+    weights are rounded to nearest.
     """
     check_names(graph, skip)
     graph = graph.copy()
@@ -59,17 +60,14 @@ def quantize_weights(
 def _quantized(
     node: Node, data: np.ndarray, what: WeightQuantization, axis: int, moments: Moments | None
 ) -> Constant:
-    per_channel = isinstance(what.granularity, PerChannel) and scales_weight(node, axis)
-    others = tuple(i for i in range(data.ndim) if i != axis) if per_channel else None
-    scale = scale_of(np.abs(data).max(axis=others, initial=0), what.bits)
-    steps = scale.reshape([-1 if i == axis and per_channel else 1 for i in range(data.ndim)])
-    limit = max_code(what.bits)
+    along = axis if has_axis(what) else None
+    codes, scale = quantized_codes(data, what, along, node.name)
     second = None if moments is None else moments.second
-    if second is None or axis != 0:
-        codes = np.rint(np.clip(data / steps, -limit, limit))
-    else:
-        codes = _by_group(data / steps, second, limit)
-    return Constant(codes.astype(np.int8), scale, axis if per_channel else 0, what.bits)
+    # The objective is that of steps which all inputs of an output share.
+    if second is not None and axis == 0 and type(what) is WeightQuantization and scale.ndim < 2:
+        steps = spread(scale, data.shape, axis)
+        codes = _by_group(data / steps, second, max_code(what.bits)).astype(np.int8)
+    return Constant(codes, scale, along or 0, what.bits)
 
 
 def _by_group(weight: np.ndarray, second: np.ndarray, limit: int) -> np.ndarray:

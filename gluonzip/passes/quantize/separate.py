@@ -13,7 +13,7 @@ import numpy as np
 
 from gluonzip.graph import OPS, Graph, Names, Node, TensorType, interpret, known_types
 from gluonzip.passes.quantize.calibrate import Batch, Run
-from gluonzip.passes.quantize.kinds import WEIGHTED, has_quantized_weight
+from gluonzip.passes.quantize.kinds import WEIGHTED, has_integer_weight
 
 NON_NEGATIVE = frozenset(("relu", "sigmoid", "hard_sigmoid", "exp", "sqrt", "abs", "square"))
 """Element-wise operators whose values are never below zero."""
@@ -158,7 +158,7 @@ def _is_leaky(node: Node) -> bool:
 
 def _is_integer_layer(graph: Graph, node: Node, types: Mapping[str, TensorType]) -> bool:
     x = types.get(node.inputs[0]) if node.inputs else None
-    return has_quantized_weight(graph, node) and x is not None and x.dtype == "int8"
+    return has_integer_weight(graph, node) and x is not None and x.dtype == "int8"
 
 
 def _split(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph import Constant, Graph, Names, Node
+from gluonzip.graph.scales import spread
 from gluonzip.passes.eliminate import bypass
+from gluonzip.passes.quantize.dynamic import split_dynamic
 
 
 def simulate(graph: Graph) -> Graph:
@@ -15,7 +17,7 @@ def simulate(graph: Graph) -> Graph:
     ``lower`` makes the integers again: what can train, and what other formats can say. A channel
     with a negative scale changes the signs of its codes instead.
     """
-    graph = graph.copy()
+    graph = split_dynamic(graph).copy()
     names = Names(graph)
     quantizers = _weights(graph, names)
     nodes: list[Node] = []
@@ -34,6 +36,15 @@ def simulate(graph: Graph) -> Graph:
         if node.op == "dequantize":
             node.op, node.attrs = "identity", {}
             bypass(graph, node)
+    return graph
+
+
+def expand_groups(graph: Graph) -> Graph:
+    """``graph`` with float32 weights in place of those with a scale per group."""
+    graph = graph.copy()
+    for name, constant in graph.constants.items():
+        if constant.per_group:
+            graph.constants[name] = Constant(constant.dense())
     return graph
 
 
@@ -73,9 +84,10 @@ def positive_scales(constant: Constant) -> tuple[np.ndarray, np.ndarray]:
     scale = np.asarray(constant.scale, np.float32)
     if (scale > 0).all():
         return constant.data, scale
-    shape = [1] * constant.data.ndim
-    if scale.ndim:
-        shape[constant.axis] = -1
-    codes = (constant.data * np.sign(scale).astype(np.int8).reshape(shape)).astype(np.int8)
+    if constant.bits == 1:  # which has no code of 0
+        signs = spread(np.where(scale < 0, -1, 1), constant.data.shape, constant.axis)
+        return (constant.data * signs).astype(np.int8), np.abs(scale)
+    signs = spread(np.sign(scale).astype(np.int8), constant.data.shape, constant.axis)
+    codes = (constant.data * signs).astype(np.int8)
     usual = np.abs(scale).max(initial=0) or np.float32(1)
     return codes, np.where(scale == 0, np.float32(usual), np.abs(scale)).astype(np.float32)

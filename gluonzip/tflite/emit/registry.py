@@ -24,6 +24,7 @@ NOT_EMITTED = {
     "batch_norm": "its parameters are computed",
     "erf": "TFLite has no error function",
     "peak": "it is for calibration",
+    "fake_quantize_dynamic": "scales of the batch at hand: quantize with static ones",
 }
 """Operators that cannot be exported, and why."""
 

@@ -42,6 +42,7 @@ UNARY = (
     "identity",
     "quantize",
     "dequantize",
+    "fake_quantize_dynamic",
 )
 BINARY = ("add", "sub", "mul", "div", "maximum", "minimum")
 
