@@ -139,27 +139,31 @@ def mxnet_int8(network: str, batch: int, threads: int, folder: Path):
 
 # ---------------------------------------------------------------- ONNX, for the two runtimes
 def onnx_file(network: str, folder: Path) -> Path:
-    """fp32 ONNX; mx.onnx lists initializers as inputs, which stops folding: take them out."""
+    """fp32 ONNX of a network of the zoo, kept in ``folder``."""
     path = folder / f"{network}.onnx"
-    if path.exists():
-        return path
+    if not path.exists():
+        size = image_size(network)
+        export_onnx(parameters(network, folder), (3, size, size), path)
+    return path
+
+
+def export_onnx(net, shape: tuple[int, ...], path: Path) -> None:
+    """By mx.onnx, which lists initializers as inputs, which stops folding: take them out."""
     import mxnet as mx
     import onnx
 
-    net = parameters(network, folder)
     net.hybridize()
-    net(mx.nd.array(inputs(network, 1)))
+    net(mx.nd.zeros((1, *shape)))
     with tempfile.TemporaryDirectory() as scratch:
         net.export(f"{scratch}/net")
-        size = image_size(network)
         mx.onnx.export_model(
             f"{scratch}/net-symbol.json",
             f"{scratch}/net-0000.params",
-            in_shapes=[(1, 3, size, size)],
+            in_shapes=[(1, *shape)],
             in_types=np.float32,
             onnx_file_path=f"{scratch}/net.onnx",
             dynamic=True,
-            dynamic_input_shapes=[("batch", 3, size, size)],
+            dynamic_input_shapes=[("batch", *shape)],
         )
         model = onnx.load(f"{scratch}/net.onnx")
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -170,7 +174,6 @@ def onnx_file(network: str, folder: Path) -> Path:
         opset.version = 13  # what mx.onnx's translations are written for
     model.ir_version = 8  # older runtimes read no newer one
     onnx.save(model, str(path))
-    return path
 
 
 def onnx_int8_file(network: str, folder: Path) -> Path:

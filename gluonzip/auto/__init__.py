@@ -3,8 +3,9 @@
 MXNet is imported when a Gluon network is given, and not for graphs and archives.
 """
 
+from gluonzip.auto.choices import AutoResult, Choices, Step
 from gluonzip.auto.diagnose import diagnose
-from gluonzip.auto.post_training import AutoResult, Choices, Step, quantize_automatically
+from gluonzip.auto.post_training import quantize_automatically
 from gluonzip.auto.sensitivity import sensitivity
 from gluonzip.report.diagnosis import Diagnosis, InputRange, LayerError, Quality, WeightError
 from gluonzip.report.sensitivity import LayerSensitivity, Point, Sensitivity

@@ -2,88 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+import math
+import os
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from gluonzip.auto.data import batches, parts
-from gluonzip.auto.source import GraphSource
-from gluonzip.auto.statistics import Comparison
-from gluonzip.errors import ConfigError, DataError, UnsupportedError
-from gluonzip.graph import Graph, interpret
+from gluonzip.auto.checkpoint import Checkpoint, digest_of, fingerprint
+from gluonzip.auto.choices import PER_CHANNEL, STEPS, AutoResult, Choices, Step
+from gluonzip.auto.data import parts
+from gluonzip.auto.diagnose import diagnose
+from gluonzip.auto.trials import Trials, readers_of, split
+from gluonzip.errors import ConfigError, GluonzipError
+from gluonzip.graph import Graph
 from gluonzip.graph.statistics import macs
-from gluonzip.passes import optimize, simplify
-from gluonzip.passes.quantize import OBSERVERS, Statistics, collect, insert_fake_quantize, ranges
-from gluonzip.passes.quantize.bias import correct_bias
-from gluonzip.passes.quantize.equalize import equalize, relax_clips
+from gluonzip.passes import simplify
+from gluonzip.passes.quantize import OBSERVERS
 from gluonzip.passes.quantize.kinds import WEIGHTED
-from gluonzip.passes.quantize.layer_inputs import Moments, layer_moments
 from gluonzip.passes.quantize.points import check_names
-from gluonzip.passes.quantize.rounding import quantize_weights
-from gluonzip.runtime import CalibrationEngine
-from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization
+from gluonzip.spec import WeightQuantization
 
 ROWS = 16
 """Rows of the data whose activations are held in memory together."""
 
-MOST_POINTS = 24
-"""Activations beyond which no observer is tried for each: it takes longer than it is worth."""
+STRENGTHS = (0.5, 0.75, 1.0)
+"""Of balancing, tried one after the other."""
 
-PER_CHANNEL = WeightQuantization(granularity=PerChannel())
-
-
-STEPS = ("observers", "single_observers", "equalize", "round", "bias", "floats")
-"""Names of what :func:`quantize_automatically` may try, in its order."""
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Which steps are on. ``observers``: by tensor, where it is not ``observer``; ``floats``:
-    layers left in float32."""
-
-    weights: WeightQuantization = PER_CHANNEL
-    observer: str = "minmax"
-    observers: Mapping[str, str] = field(default_factory=dict)
-    equalize: bool = False
-    relax_clips: bool = False
-    adaptive_rounding: bool = False
-    bias_correction: bool = False
-    floats: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class Step:
-    """A step that was tried: the output error with it (signal-to-quantization-noise, dB), and
-    whether it was kept."""
-
-    name: str
-    decibels: float
-    kept: bool
-
-
-@dataclass(frozen=True)
-class AutoResult:
-    """``graph``: quantized, ready for the engine. ``steps``: all that was tried, in order.
-    ``skipped``: what was asked for and not tried, and why."""
-
-    graph: Graph
-    choices: Choices
-    steps: tuple[Step, ...]
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def decibels(self) -> float:
-        """Of the held-out part of the data."""
-        return max(step.decibels for step in self.steps if step.kept)
-
-    def __str__(self) -> str:
-        lines = [
-            f"{'kept' if step.kept else '':5}{step.decibels:8.2f} dB  {step.name}"
-            for step in self.steps
-        ]
-        return "\n".join([*lines, *(f"not tried: {reason}" for reason in self.skipped)])
+TRIALS = 48
+"""Of single observers: beyond, a search takes longer than it is worth."""
 
 
 def quantize_automatically(
@@ -91,25 +38,47 @@ def quantize_automatically(
     data: Any,
     *,
     weights: WeightQuantization = PER_CHANNEL,
+    bits: Mapping[str, int] | None = None,
     skip: Collection[str] = (),
     steps: Collection[str] = STEPS,
     float_share: float = 0.0,
     held_out: float = 0.25,
+    trials: int = TRIALS,
+    seconds: float = math.inf,
+    checkpoint: str | os.PathLike | None = None,
     threads: int | None = None,
 ) -> AutoResult:
     """Quantize ``graph`` (as traced) with whatever lowers the error of its outputs.
 
-    In turn: each observer for all activations, then for single ones; cross-layer equalization (with
-    ReLU6 as it is, and as ReLU); adaptive rounding; bias correction; and at last layers that stay
-    float32, worst first, as long as their multiply-accumulates are no more than ``float_share`` of
-    all. Every trial is the integer network itself, run by the engine on the ``held_out`` part of
-    ``data`` (the last rows of each batch), of which nothing else is computed; a step stays only if
-    it raises the signal-to-quantization-noise ratio there.
+    In turn: each observer for all activations; adaptive rounding; bias correction; reconstruction
+    (each layer fitted to make up for those before it); cross-layer equalization (with ReLU6 as it
+    is, and as ReLU); balanced channels; observers of single activations, those of the layers with
+    the largest error first; and at last layers that stay float32, worst first, as long as their
+    multiply-accumulates are no more than ``float_share`` of all. Every trial is the integer network
+    itself, run by the engine on the ``held_out`` part of ``data`` (the last rows of each batch), of
+    which nothing else is computed; a step stays only if it raises the signal-to-quantization-noise
+    ratio there.
 
-    ``data``: as for :func:`gluonzip.diagnose`. ``weights``: bits and granularity. ``skip``: layers
-    that stay float32 in any case. ``steps``: some of :data:`STEPS`. Raises ConfigError, DataError
-    (one row), PatternError.
+    ``data``: as for :func:`gluonzip.diagnose`. ``weights``: bits and granularity; ``bits``: of
+    single layers, by name (:func:`gluonzip.auto.mixed_precision` finds them). ``skip``: layers
+    that stay float32 in any case. ``steps``: some of :data:`STEPS`. ``trials``: the most for
+    observers of single activations. ``seconds``: no trial begins later, and the result says what
+    was left out. ``checkpoint``: a JSON file to go on from after an interruption, with the same
+    arguments; Ctrl-C returns the best so far. Raises ConfigError, DataError (one row),
+    PatternError.
     """
+    _check(held_out, float_share, steps)
+    dense = simplify(graph)
+    check_names(dense, [*skip, *(bits or {})])
+    fit, judge = split(data, held_out)
+    fit = [part for inputs in fit for part in parts(inputs, ROWS)]
+    choices = Choices(weights, bits=dict(bits or {}), floats=frozenset(skip))
+    owner = fingerprint(dense, (choices.key, digest_of(*(a for b in [*fit, *judge] for a in b))))
+    search = _Search(Trials(dense, fit, judge, threads), choices, Checkpoint(checkpoint, owner))
+    return search.run([name for name in STEPS if name in steps], float_share, trials, seconds)
+
+
+def _check(held_out: float, float_share: float, steps: Collection[str]) -> None:
     if not 0 < held_out < 1:
         raise ConfigError(f"held_out = {held_out!r} must be between 0 and 1")
     if not 0 <= float_share <= 1:
@@ -117,73 +86,79 @@ def quantize_automatically(
     unknown = [name for name in steps if name not in STEPS]
     if unknown:
         raise ConfigError(f"step {unknown[0]!r} is unknown; use some of {', '.join(STEPS)}")
-    dense = simplify(graph)
-    check_names(dense, skip)
-    fit, judge = _split(data, held_out)
-    fit = [part for inputs in fit for part in parts(inputs, ROWS)]
-    search = _Search(dense, fit, judge, Choices(weights, floats=frozenset(skip)), threads)
-    search.run(steps, float_share)
-    return AutoResult(search.graph, search.choices, tuple(search.steps), tuple(search.skipped))
 
 
-def _split(data: Any, held_out: float) -> tuple[list[tuple], list[tuple]]:
-    """The data's batches in two parts, row by row."""
-    fit, judge = [], []
-    for inputs, _ in batches(data):
-        rows = len(inputs[0])
-        cut = rows - int(np.ceil(held_out * rows)) if rows > 1 else rows * (len(fit) <= len(judge))
-        for part, chosen in ((fit, slice(0, cut)), (judge, slice(cut, None))):
-            if len(inputs[0][chosen]):
-                part.append(tuple(array[chosen] for array in inputs))
-    if not fit or not judge:
-        raise DataError("the calibration data has one row; give at least two, one to judge by")
-    return fit, judge
+class _OutOfTimeError(Exception):
+    """No further trial may begin."""
 
 
 class _Search:
-    """Greedy: the best so far, one step more."""
+    """Greedy: the best so far, one step more. What the checkpoint knows is not built again."""
 
-    def __init__(
-        self,
-        dense: Graph,
-        fit: list[tuple],
-        judge: list[tuple],
-        choices: Choices,
-        threads: int | None,
-    ) -> None:
-        self.dense, self.fit, self.judge, self.threads = dense, fit, judge, threads
-        self.wanted = self._outputs(dense)
-        self.models: dict[tuple[bool, bool], _Model] = {}
-        self.choices, self.steps = choices, []
+    def __init__(self, trials: Trials, choices: Choices, checkpoint: Checkpoint) -> None:
+        self.trials, self.choices, self.checkpoint = trials, choices, checkpoint
+        self.known: dict[str, float] = checkpoint.state
+        self.steps: list[Step] = []
         self.skipped: list[str] = []
-        self.graph = self._build(choices)
-        self.best = self._error(self.graph)
-        self.steps.append(Step(f"{choices.weights.bits}-bit weights, minmax", self.best, True))
+        self.built: tuple[str, Graph] | None = None
+        self.best, self.until = -math.inf, math.inf
 
-    def run(self, steps: Collection[str], float_share: float) -> None:
+    def run(self, names: list[str], float_share: float, most: int, seconds: float) -> AutoResult:
         todo = {
             "observers": self._observers,
-            "single_observers": self._single_observers,
-            "equalize": self._equalize,
             "round": lambda: self._try("adaptive rounding", adaptive_rounding=True),
             "bias": lambda: self._try("bias correction", bias_correction=True),
+            "reconstruct": lambda: self._try("reconstruction", reconstruct=True),
+            "equalize": self._equalize,
+            "balance": self._balance,
+            "single_observers": lambda: self._single_observers(most),
             "floats": lambda: self._leave_floats(float_share),
         }
-        for name in STEPS:
-            if name in steps:
-                todo[name]()
+        bits = self.choices.weights.bits
+        self._try("mixed weights, minmax" if self.choices.bits else f"{bits}-bit weights, minmax")
+        self.until, complete = time.monotonic() + seconds, True
+        left = list(names)
+        try:
+            while left:
+                todo[left[0]]()
+                left.pop(0)
+        except _OutOfTimeError:
+            self.skipped.append(f"{', '.join(left)} (or the rest of it): {seconds:g} s were over")
+        except KeyboardInterrupt:
+            complete = False
+            self.skipped.append(f"{', '.join(left)} (or the rest of it): interrupted")
+        graph = self._graph()
+        return AutoResult(graph, self.choices, tuple(self.steps), tuple(self.skipped), complete)
 
-    # ------------------------------------------------------------ steps
+    # ------------------------------------------------------------ one trial
     def _try(self, name: str, **changes: Any) -> bool:
         choices = replace(self.choices, **changes)
-        graph = self._build(choices)
-        found = self._error(graph)
-        kept = found > self.best
+        found = self._measure(choices)
+        kept = found > self.best or not self.steps
         self.steps.append(Step(name, found, kept))
         if kept:
-            self.choices, self.graph, self.best = choices, graph, found
+            self.choices, self.best = choices, found
         return kept
 
+    def _measure(self, choices: Choices) -> float:
+        if choices.key not in self.known:
+            if time.monotonic() > self.until:
+                raise _OutOfTimeError
+            graph = self.trials.build(choices)
+            found = self.trials.error(graph)
+            self.known[choices.key] = found
+            self.checkpoint.save()
+            if found > self.best:
+                self.built = choices.key, graph
+        return self.known[choices.key]
+
+    def _graph(self) -> Graph:
+        """Of the best choices."""
+        if self.built is None or self.built[0] != self.choices.key:
+            self.built = self.choices.key, self.trials.build(self.choices)
+        return self.built[1]
+
+    # ------------------------------------------------------------ steps
     def _observers(self) -> None:
         for name in OBSERVERS:
             if name != self.choices.observer:
@@ -191,114 +166,63 @@ class _Search:
 
     def _equalize(self) -> None:
         self._try("equalization", equalize=True)
-        if any(node.op == "clip" or node.attrs.get("act") == "clip" for node in self.dense.nodes):
+        nodes = self.trials.dense.nodes
+        if any(node.op == "clip" or node.attrs.get("act") == "clip" for node in nodes):
             self._try("equalization, ReLU6 as ReLU", equalize=True, relax_clips=True)
 
-    def _single_observers(self) -> None:
-        """One activation's observer after the other, those of the largest networks left out."""
-        points = list(self._model(self.choices).statistics)
-        if len(points) > MOST_POINTS:
+    def _balance(self) -> None:
+        """Balanced channels want other ranges: the observers have another turn."""
+        kept = [self._try(f"balanced channels, {s:g}", balance=s) for s in STRENGTHS]
+        if any(kept):
+            self._observers()
+
+    def _single_observers(self, most: int) -> None:
+        """One activation's observer after the other; then weights fitted to what was found."""
+        points = self._worst_first()
+        wanted = [(point, name) for point in points for name in OBSERVERS]
+        usual = self.choices.observer
+        wanted = [(point, name) for point, name in wanted if name != usual]
+        for point, name in wanted[:most]:
+            chosen = {**self.choices.observers, point: name}
+            self._try(f"observer {name} for {point}", observers=chosen)
+        if len(wanted) > most:
             self.skipped.append(
-                f"observers of single activations: there are {len(points)}, more than {MOST_POINTS}"
+                f"{len(wanted) - most} of {len(wanted)} observers of single activations: "
+                f"trials = {most}"
             )
-            return
-        for point in points:
-            for name in OBSERVERS:
-                if name != self.choices.observers.get(point, self.choices.observer):
-                    chosen = {**self.choices.observers, point: name}
-                    self._try(f"observer {name} for {point}", observers=chosen)
+        if self.choices.reconstruct and self.choices.observers:
+            self._try("reconstruction again", fitted_to=self.choices.observers)
+
+    def _worst_first(self) -> list[str]:
+        """Activations, those that the layers with the largest error read first."""
+        model = self.trials.model(self.choices)
+        points = list(model.statistics)
+        try:
+            found = diagnose(model.dense, self._graph(), self.trials.fit, samples=2 * ROWS)
+        except GluonzipError:  # an operator that cannot run alone, say: any order will do
+            return points
+        ranks = {layer.name: layer.rank for layer in found.layers}
+        readers = readers_of(model.dense, points)
+        return sorted(
+            points,
+            key=lambda p: min((ranks.get(n, math.inf) for n in readers[p]), default=math.inf),
+        )
 
     def _leave_floats(self, share: float) -> None:
-        costs = _costs(self.dense)
+        costs = _costs(self.trials.dense)
         budget = share * sum(costs.values())
         while True:
             used = sum(costs[name] for name in self.choices.floats if name in costs)
             left = [n for n in costs if n not in self.choices.floats and used + costs[n] <= budget]
             if not left:
                 return
-            trials = {n: self._build(self._with_float(n)) for n in left}
-            errors = {n: self._error(g) for n, g in trials.items()}
-            best = max(errors, key=errors.get)
-            kept = errors[best] > self.best
-            self.steps.append(Step(f"{best} in float32", errors[best], kept))
-            if not kept:
+            errors = {n: self._measure(self._with_float(n)) for n in left}
+            best = max(errors, key=errors.__getitem__)
+            if not self._try(f"{best} in float32", floats=self.choices.floats | {best}):
                 return
-            self.choices, self.graph = self._with_float(best), trials[best]
-            self.best = errors[best]
 
     def _with_float(self, name: str) -> Choices:
         return replace(self.choices, floats=self.choices.floats | {name})
-
-    # ------------------------------------------------------------ trials
-    def _build(self, choices: Choices) -> Graph:
-        model = self._model(choices)
-        skip = choices.floats
-        moments = model.moments if choices.adaptive_rounding else None
-        graph = quantize_weights(model.dense, choices.weights, moments, skip)
-        found = model.ranges(choices)
-        graph = insert_fake_quantize(graph, found, choices.weights, skip=skip)
-        graph = optimize(graph)
-        if choices.bias_correction:
-            graph = correct_bias(graph, model.dense, model.moments)
-        return graph
-
-    def _model(self, choices: Choices) -> _Model:
-        key = choices.equalize, choices.relax_clips
-        if key not in self.models:
-            graph = relax_clips(self.dense) if choices.relax_clips else self.dense
-            graph = equalize(graph) if choices.equalize else graph
-            self.models[key] = _Model(graph, self.fit, self.threads)
-        return self.models[key]
-
-    def _error(self, graph: Graph) -> float:
-        comparison = Comparison()
-        for wanted, found in zip(self.wanted, self._outputs(graph), strict=True):
-            for one, other in zip(wanted, found, strict=True):
-                comparison.add(one, other)
-        return comparison.quality().sqnr
-
-    def _outputs(self, graph: Graph) -> list[list[np.ndarray]]:
-        source = GraphSource(graph, "the network", self.threads)
-        found = [source.values(inputs, graph.outputs) for inputs in self.judge]
-        return [[values[name] for name in graph.outputs] for values in found]
-
-
-class _Model:
-    """The float network that is quantized, and what was measured of it, once."""
-
-    def __init__(self, dense: Graph, fit: list[tuple], threads: int | None) -> None:
-        self.dense, self.fit = dense, fit
-        self.run = _runner(dense, threads)
-        self.statistics: dict[str, Statistics] = collect(dense, fit, self.run)
-        self._moments: dict[str, Moments] | None = None
-
-    @property
-    def moments(self) -> dict[str, Moments]:
-        if self._moments is None:
-            self._moments = layer_moments(self.dense, self.fit, self.run)
-        return self._moments
-
-    def ranges(self, choices: Choices) -> dict[str, float]:
-        def observer_of(name: str) -> str:
-            return choices.observers.get(name, choices.observer)
-
-        by_observer = {
-            name: ranges(
-                self.dense, self.statistics, ActivationQuantization(observer=name), choices.floats
-            )
-            for name in (choices.observer, *choices.observers.values())
-        }
-        points = next(iter(by_observer.values()))
-        return {point: by_observer[observer_of(point)][point] for point in points}
-
-
-def _runner(graph: Graph, threads: int | None) -> Callable[..., Any]:
-    engine = CalibrationEngine(graph, threads)
-    try:
-        engine.prepare([graph.outputs[0]], histogram=True)
-    except UnsupportedError:
-        return interpret
-    return engine
 
 
 def _costs(graph: Graph) -> dict[str, int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gluonzip.auto import post_training, quantize_automatically
+from gluonzip.auto import diagnose, post_training, quantize_automatically
+from gluonzip.auto.trials import Trials
 from gluonzip.errors import ConfigError, DataError, PatternError
 from gluonzip.graph import Constant, Graph, Input, Node, interpret
+from gluonzip.passes import simplify
 from gluonzip.spec import WeightQuantization
 
 
@@ -82,12 +84,83 @@ def test_skipped_layers_stay_float(data):
     assert result.graph.constants["w3"].quantized
 
 
-def test_what_is_not_tried_is_said(data, monkeypatch):
-    assert quantize_automatically(hard_network(), data, steps=["single_observers"]).skipped == ()
-    monkeypatch.setattr(post_training, "MOST_POINTS", 2)
-    result = quantize_automatically(hard_network(), data, steps=["single_observers"])
+def test_what_is_not_tried_is_said(data):
+    steps = ["single_observers"]
+    assert quantize_automatically(hard_network(), data, steps=steps).skipped == ()
+    result = quantize_automatically(hard_network(), data, steps=steps, trials=2)
+    assert len(result.steps) == 3
+    assert "not tried: 18 of 20 observers of single activations: trials = 2" in str(result)
+    result = quantize_automatically(hard_network(), data, steps=["round", "bias"], seconds=0)
     assert len(result.steps) == 1
-    assert "not tried: observers of single activations: there are" in str(result)
+    assert "not tried: round, bias (or the rest of it): 0 s were over" in str(result)
+
+
+def test_single_observers_begin_with_the_worst_layer(data):
+    graph = hard_network()
+    plain = quantize_automatically(graph, data, steps=())
+    dense = simplify(graph)
+    worst = diagnose(dense, plain.graph, data[:32]).layers[0].name
+    read = dense.node(worst).inputs[0]
+    result = quantize_automatically(graph, data, steps=["single_observers"], trials=4)
+    assert all(step.name.endswith(f" for {read}") for step in result.steps[1:])
+
+
+def test_bits_of_single_layers(data):
+    result = quantize_automatically(hard_network(), data, bits={"c3": 4}, steps=["reconstruct"])
+    found = {node.name: result.graph.constants[node.inputs[1]].bits for node in layers(result)}
+    assert found == {"c1": 8, "c2": 8, "c3": 4, "fc": 8}
+    assert "mixed weights" in result.steps[0].name
+    with pytest.raises(PatternError, match="nobody"):
+        quantize_automatically(hard_network(), data, bits={"nobody": 4})
+
+
+def layers(result):
+    return [node for node in result.graph.nodes if node.op in ("conv2d", "dense")]
+
+
+def test_reconstruction_and_balance_find_what_rounding_cannot(data):
+    plain = quantize_automatically(hard_network(), data, steps=())
+    found = quantize_automatically(hard_network(), data, steps=["reconstruct", "balance"])
+    assert found.choices.reconstruct
+    assert found.choices.balance > 0
+    fresh = np.random.default_rng(2).normal(size=(64, 3, 8, 8)).astype(np.float32)
+    lead = decibels(found.graph, hard_network(), fresh) - decibels(
+        plain.graph, hard_network(), fresh
+    )
+    assert lead > 6
+
+
+class Interrupted(Trials):
+    """Ctrl-C at the third trial."""
+
+    count = 0
+
+    def build(self, choices):
+        type(self).count += 1
+        if type(self).count == 3:
+            raise KeyboardInterrupt
+        return super().build(choices)
+
+
+def test_an_interrupted_search_returns_the_best_and_goes_on(data, tmp_path, monkeypatch):
+    path, steps = tmp_path / "search.json", ("round", "bias", "reconstruct", "balance")
+    whole = quantize_automatically(hard_network(), data, steps=steps)
+    with monkeypatch.context() as patched:
+        patched.setattr(post_training, "Trials", Interrupted)
+        part = quantize_automatically(hard_network(), data, steps=steps, checkpoint=path)
+    assert not part.complete
+    assert len(part.steps) == 2
+    assert part.skipped == ("bias, reconstruct, balance (or the rest of it): interrupted",)
+    assert part.decibels == max(step.decibels for step in part.steps)
+    built = []
+    real = Trials.build
+    monkeypatch.setattr(Trials, "build", lambda self, c: built.append(c) or real(self, c))
+    again = quantize_automatically(hard_network(), data, steps=steps, checkpoint=path)
+    assert again.steps == whole.steps
+    assert again.complete
+    assert len(built) == len(whole.steps) - 2
+    with pytest.raises(ConfigError, match="of another network, other layers or other settings"):
+        quantize_automatically(hard_network(1), data, steps=steps, checkpoint=path)
 
 
 def test_bad_input(data):

@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gluonzip.graph import OPS, Constant, Graph, Node
+from gluonzip.graph import Graph, Node
+from gluonzip.passes.quantize.channels import (
+    adjustable,
+    by_input,
+    by_output,
+    channels_in,
+    channels_out,
+    float_copy,
+)
 from gluonzip.passes.quantize.kinds import WEIGHTED
 
 _HOMOGENEOUS = ("none", "relu", "leaky_relu")
@@ -63,12 +71,12 @@ def _pairs(graph: Graph) -> Iterator[_Pair]:
     readers = _readers(graph)
     uses = Counter(name for node in graph.nodes for name in node.present_inputs())
     for node in graph.nodes:
-        if not _adjustable(graph, node, uses) or not _homogeneous(node):
+        if not adjustable(graph, node, uses) or not _homogeneous(node):
             continue
         second = _only_layer_behind(graph, node, readers)
-        if second is None or not _adjustable(graph, second, uses):
+        if second is None or not adjustable(graph, second, uses):
             continue
-        if _channels_out(graph, node) == _channels_in(graph, second):
+        if channels_out(graph, node) == channels_in(graph, second):
             yield _Pair(node, second)
 
 
@@ -78,19 +86,6 @@ def _readers(graph: Graph) -> dict[str, list[Node]]:
         for name in node.present_inputs():
             readers.setdefault(name, []).append(node)
     return readers
-
-
-def _adjustable(graph: Graph, node: Node, uses: Counter[str]) -> bool:
-    """A layer whose float weights (and bias) are constants of its own."""
-    if node.op not in WEIGHTED or (
-        node.op == "conv_transpose2d" and node.attrs.get("groups", 1) > 1
-    ):
-        return False
-    names = [name for name in node.inputs[1:3] if name]
-    return all(
-        name in graph.constants and not graph.constants[name].quantized and uses[name] == 1
-        for name in names
-    )
 
 
 def _homogeneous(node: Node) -> bool:
@@ -111,40 +106,12 @@ def _only_layer_behind(graph: Graph, node: Node, readers: dict[str, list[Node]])
     return None
 
 
-# ---------------------------------------------------------------- the weights by channel
-def _channels_out(graph: Graph, node: Node) -> int:
-    axis = OPS[node.op].weight_axis
-    return graph.constants[node.inputs[1]].data.shape[axis]
-
-
-def _channels_in(graph: Graph, node: Node) -> int:
-    weight = graph.constants[node.inputs[1]].data
-    if node.op == "conv_transpose2d":
-        return weight.shape[0]
-    return weight.shape[1] * node.attrs.get("groups", 1)
-
-
-def _by_input(weight: np.ndarray, node: Node) -> np.ndarray:
-    """A view (groups, outputs of a group, inputs of a group, rest); axes 0 and 2 count inputs."""
-    if node.op == "conv_transpose2d":
-        return weight.reshape(1, weight.shape[0], weight.shape[1], -1).swapaxes(1, 2)
-    groups = node.attrs.get("groups", 1)
-    return weight.reshape(groups, weight.shape[0] // groups, weight.shape[1], -1)
-
-
-def _by_output(weight: np.ndarray, node: Node) -> np.ndarray:
-    """A view (outputs, rest)."""
-    if node.op == "conv_transpose2d":
-        return weight.swapaxes(0, 1)
-    return weight.reshape(weight.shape[0], -1)
-
-
 def _equalize(graph: Graph, pair: _Pair) -> float:
     """One step; returns the largest factor that it used."""
     first, second = pair.first, pair.second
-    out = _float_copy(graph, first.inputs[1])
-    into = _float_copy(graph, second.inputs[1])
-    rows, blocks = _by_output(out, first), _by_input(into, second)
+    out = float_copy(graph, first.inputs[1])
+    into = float_copy(graph, second.inputs[1])
+    rows, blocks = by_output(out, first), by_input(into, second)
     r1 = np.abs(rows).max(axis=tuple(range(1, rows.ndim)))
     r2 = np.abs(blocks).max(axis=(1, 3)).ravel()
     used = (r1 > 0) & (r2 > 0)
@@ -153,13 +120,6 @@ def _equalize(graph: Graph, pair: _Pair) -> float:
     rows /= s.reshape(-1, *[1] * (rows.ndim - 1))
     blocks *= s.reshape(blocks.shape[0], 1, blocks.shape[2], 1)
     if len(first.inputs) > 2 and first.inputs[2]:
-        bias = _float_copy(graph, first.inputs[2])
+        bias = float_copy(graph, first.inputs[2])
         bias /= s
     return float(np.maximum(s, 1 / s).max(initial=1.0))
-
-
-def _float_copy(graph: Graph, name: str) -> np.ndarray:
-    """The constant's values, which may be written to: a copy that takes its place."""
-    data = graph.constants[name].data.astype(np.float32)
-    graph.constants[name] = Constant(data)
-    return data

@@ -31,6 +31,14 @@ def patches(x: np.ndarray, node: Node, weight_shape: tuple[int, ...]) -> np.ndar
     return _conv_patches(x, a, weight_shape)
 
 
+def at_positions(y: np.ndarray, groups: int) -> np.ndarray:
+    """An output, or what is added to it, where :func:`patches` looks: (groups, positions, outputs
+    of a group)."""
+    rows = np.moveaxis(y, 1, -1).reshape(-1, y.shape[1])
+    chosen = _evenly(rows)
+    return chosen.reshape(len(chosen), groups, -1).swapaxes(0, 1)
+
+
 def _conv_patches(x: np.ndarray, a: SimpleNamespace, weight_shape: tuple[int, ...]) -> np.ndarray:
     top, left, bottom, right = a.pad
     x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
