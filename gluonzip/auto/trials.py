@@ -145,12 +145,13 @@ class Model:
 
 
 def weights_by_layer(graph: Graph, choices: Choices) -> dict[str, WeightQuantization]:
+    """Of each layer that has one: that of all, or its own bits."""
     layers = (n.name for n in graph.nodes if n.op in OPS and OPS[n.op].weight_axis is not None)
-    usual = choices.weights
-    return {
-        name: WeightQuantization(choices.bits.get(name, usual.bits), usual.granularity)
-        for name in layers
+    own = {
+        name: WeightQuantization(bits, choices.weights.granularity)
+        for name, bits in choices.bits.items()
     }
+    return {name: own.get(name, choices.weights) for name in layers}
 
 
 def runner(graph: Graph, threads: int | None) -> Callable[..., Any]:

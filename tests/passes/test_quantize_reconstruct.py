@@ -7,8 +7,8 @@ import pytest
 
 from gluonzip.graph import Constant, Node
 from gluonzip.passes.quantize import reconstruct
-from gluonzip.passes.quantize.insert import scale_of
 from gluonzip.passes.quantize.reconstruct import LayerFit
+from gluonzip.passes.quantize.schemes import scale_of
 
 DENSE = Node("dense", "fc", ["x", "w"], ["y"])
 
@@ -112,10 +112,11 @@ def test_constant_and_zero_inputs(case):
         )  # fmt: skip
 
 
-def test_a_layer_too_wide_keeps_its_weights(case, monkeypatch):
+@pytest.mark.parametrize(("widest", "bits"), [(4, 8), (4608, 2)])
+def test_wide_layers_and_two_bits_keep_their_weights(case, monkeypatch, widest, bits):
     x, given, weight, bias = case
-    monkeypatch.setattr(reconstruct, "WIDEST", 4)
-    constant, fitted = fit(x, given, weight, bias)
-    np.testing.assert_array_equal(constant.data, nearest(weight, 8).data)
+    monkeypatch.setattr(reconstruct, "WIDEST", widest)
+    constant, fitted = fit(x, given, weight, bias, bits)
+    np.testing.assert_array_equal(constant.data, nearest(weight, bits).data)
     error = x @ weight.T + bias - (given @ constant.dense().T + fitted)
     np.testing.assert_allclose(error.mean(axis=0), 0, atol=1e-3)

@@ -15,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 
 from gluonzip.graph import Constant, Node
-from gluonzip.passes.quantize.insert import scale_of
 from gluonzip.passes.quantize.layer_inputs import WIDEST, at_positions, patches
 from gluonzip.passes.quantize.rounding import adaptive_codes
+from gluonzip.passes.quantize.schemes import scale_of
 from gluonzip.spec import max_code
 
 DAMPING = 0.05
@@ -72,11 +72,13 @@ class LayerFit:
     def solve(self, before: Constant) -> tuple[Constant, np.ndarray]:
         """Integer weights like ``before`` (bits, scale per tensor or channel), and the bias.
 
-        A layer too wide for second moments keeps its weights; the bias is fitted in any case.
-        Weights that are zero stay zero.
+        A layer too wide for second moments keeps its weights, and so do weights of 2 bits or fewer
+        (ternary, binary) or with scales per group; the bias is fitted in any case. Weights that are
+        zero stay zero.
         """
         mean, missing = self.inputs / self.count, self.missing / self.count
-        constant = self._weights(before, mean, missing) if self.whole else before
+        able = self.whole and before.bits > 2 and np.ndim(before.scale) < 2
+        constant = self._weights(before, mean, missing) if able else before
         mean = mean + self.origin[:, 0]
         rows = constant.dense().reshape(self.rows.shape).astype(np.float64)
         shift = missing + np.einsum("gok,gk->go", self.rows - rows, mean)
