@@ -11,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from gluonzip.gluon import tags
 from gluonzip.gluon.extension import operators
 from gluonzip.gluon.learned_scale import LearnedScale
@@ -22,6 +20,9 @@ SMALLEST = 1.1754944e-38
 """Smallest normal float32: an all-zero or subnormal weight gets scale 1 on top."""
 
 
+_MAGIC = 1.5 * 2.0**23
+
+
 def fake_quantize(
     F: Any,
     x: Any,
@@ -29,25 +30,24 @@ def fake_quantize(
     bits: int,
     axis: int | None = None,
     inside: bool = False,
-    dtype: Any = np.float32,
     spread: Callable[[Any, Any, Any], Any] | None = None,
     **facts: Any,
 ) -> Any:
-    """``x`` rounded to ``bits``-bit codes times ``scale``, of the same shape.
+    """``x`` (float32) rounded to ``bits``-bit codes times ``scale``, of the same shape.
 
     ``scale`` broadcasts against ``x``; ``axis`` is the axis it runs along, None for one scale for
     the whole tensor. ``inside``: no code can be out of range, so nothing is clipped and every
     gradient passes (or the largest value, a rounding error above the limit, would never be
-    trained). ``dtype``: of x. A :class:`LearnedScale` takes a gradient: the plain derivative of
-    this composition is LSQ's. ``spread(F, scale, x)``: the scale in the shape of x, if it does not
-    broadcast. ``facts``: more for the tracer. ``F`` is mx.nd or mx.sym.
+    trained). A :class:`LearnedScale` takes a gradient: the plain derivative of this composition is
+    LSQ's. ``spread(F, scale, x)``: the scale in the shape of x, if it does not broadcast.
+    ``facts``: more for the tracer. ``F`` is mx.nd or mx.sym.
 
     One operator where :func:`gluonzip.gluon.load_extension` has brought it, else the composition
     below, which is also what symbols keep.
     """
     limit = max_code(bits)
     learned = scale if isinstance(scale, LearnedScale) else None
-    if spread is None and not facts and operators.suits(F, x, dtype):
+    if spread is None and not facts and operators.suits(F, x):
         growth = (learned.growth, learned.count is None) if learned else ()
         value = learned.value(F) if learned else scale
         return operators.fake_quantize(F, x, value, -limit, limit, axis, not inside, *growth)
@@ -59,7 +59,7 @@ def fake_quantize(
         scaled = x * inverses
     if not inside:
         scaled = F.clip(scaled, a_min=-limit, a_max=limit)
-    codes = _rint(scaled, dtype)
+    codes = _rint(scaled)
     with tags.tag(F, tags.END, bits=bits, axis=axis, **facts):
         return codes * scales
 
@@ -81,18 +81,17 @@ def _spread_learned(F: Any, scale: Any, x: Any) -> Any:
         return F.broadcast_add(F.zeros_like(x), scale)
 
 
-def _rint(x: Any, dtype: Any) -> Any:
+def _rint(x: Any) -> Any:
     """Nearest integers of small numbers, ties to even (MXNet's rint and round are not).
 
-    Beside 1.5 * 2^(mantissa bits) the spacing of floats is 1, so the addition rounds; and being an
-    addition it passes gradients straight through.
+    Beside 1.5 * 2^23 the spacing of floats is 1, so the addition rounds; and being an addition it
+    passes gradients straight through.
     """
-    magic = 1.5 * 2.0 ** np.finfo(dtype).nmant
-    return (x + magic) - magic
+    return (x + _MAGIC) - _MAGIC
 
 
-def fake_quantize_dynamic(F: Any, x: Any, bits: int, dtype: Any = np.float32) -> Any:
+def fake_quantize_dynamic(F: Any, x: Any, bits: int) -> Any:
     """``x`` rounded to ``bits``-bit codes times the scale of its own largest magnitude."""
     scale = F.max(F.abs(x), keepdims=True) / max_code(bits)
     scale = scale + (scale <= SMALLEST)
-    return fake_quantize(F, x, scale, bits, inside=True, dtype=dtype, dynamic=True)
+    return fake_quantize(F, x, scale, bits, inside=True, dynamic=True)

@@ -248,6 +248,7 @@ class _Watch:
 
     def settle(self, batch: int) -> None:
         for x in self._pending:
+            x = x if x.dtype == np.float32 else x.astype("float32")  # AMP: bfloat16, float16
             self.statistics.feed(view(x), batch)
         self._pending.clear()
 

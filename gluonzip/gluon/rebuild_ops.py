@@ -17,6 +17,7 @@ import numpy as np
 from gluonzip.errors import UnsupportedError
 from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.fake_quantize import fake_quantize, fake_quantize_dynamic
+from gluonzip.gluon.precision import in_float32
 from gluonzip.gluon.weight_schemes import Parts, binary
 
 TO_THE_END = 2**31 - 1
@@ -110,7 +111,8 @@ def finish(c: Call, y: Any, residual: Any = None) -> Any:
 
 def _round(c: Call, x: Any, scale: float) -> Any:
     """``x`` as codes times a fixed ``scale``."""
-    return fake_quantize(c.F, x, c.F.full((1,), float(np.float32(scale))), 8, None)
+    step = c.F.full((1,), float(np.float32(scale)))
+    return in_float32(c.F, x, "float32", lambda x: fake_quantize(c.F, x, step, 8))
 
 
 # ---------------------------------------------------------------- weighted, weight computed
@@ -478,7 +480,8 @@ def fake_quantizer(c: Call, x: Any, scale: Any) -> Any:
         axis = c.a.axis
         shape = [1] * len(c.shape(0))
         shape[axis] = -1
-    return fake_quantize(c.F, x, c("reshape", scale, shape=tuple(shape)), c.a.bits, axis)
+    scale = c("reshape", scale, shape=tuple(shape))
+    return in_float32(c.F, x, "float32", lambda x: fake_quantize(c.F, x, scale, c.a.bits, axis))
 
 
 def _weight_quantizer(c: Call, x: Any, scale: Any) -> Any:
@@ -498,7 +501,7 @@ def _weight_quantizer(c: Call, x: Any, scale: Any) -> Any:
 
 @_rebuilds("fake_quantize_dynamic")
 def dynamic_quantizer(c: Call, x: Any) -> Any:
-    return fake_quantize_dynamic(c.F, x, c.a.bits)
+    return in_float32(c.F, x, "float32", lambda x: fake_quantize_dynamic(c.F, x, c.a.bits))
 
 
 # ---------------------------------------------------------------- foreign

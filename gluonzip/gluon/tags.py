@@ -7,8 +7,8 @@ sum, tagged as well, whose first input is the value (its second adds zero and a 
 part of the symbol's JSON, so an exported and re-imported network traces as well. The last operator
 of a weight's look-up in its codebook is tagged, too: its path of first inputs leads to the weight.
 So is the last one of a ternary or binary weight: its path of first inputs leads to the operator
-that takes the scale, and on to the weight. Casts that only work around a defect of MXNet are
-tagged, and leave no trace.
+that takes the scale, and on to the weight. Casts around quantizers and
+transposed convolutions are tagged, and leave no trace.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-import numpy as np
-
 from gluonzip.gluon import tags
 from gluonzip.gluon.extension import operators
 from gluonzip.gluon.fake_quantize import SMALLEST, fake_quantize
@@ -89,7 +87,6 @@ def quantize_weight(
     what: WeightQuantization,
     shape: Shape,
     channel_axis: int,
-    dtype: Any = np.float32,
     scale: LearnedScale | None = None,
     layer: str = "",
 ) -> Any:
@@ -97,19 +94,19 @@ def quantize_weight(
     values."""
     parts = Parts.of(what, shape, channel_axis, layer)
     if scale is not None:
-        return fake_quantize(F, weight, scale, what.bits, parts.axis, dtype=dtype)
+        return fake_quantize(F, weight, scale, what.bits, parts.axis)
     if isinstance(what, Ternary):
         return _ternary(F, weight, what, parts)
     if isinstance(what, Binary):
         scale = parts.reduce(F, F.mean, F.abs(weight))
         return binary(F, weight, scale, parts)
     limit = max_code(what.bits)
-    if parts.groups == 1 and operators.suits(F, weight, dtype):
+    if parts.groups == 1 and operators.suits(F, weight):
         return operators.quantize_weight(F, weight, limit, parts.axis)
     scale = parts.reduce(F, F.max, F.abs(weight)) / limit
     scale = scale + (scale <= SMALLEST)
     facts = {} if parts.groups == 1 else {"spread": parts.spread, "groups": parts.groups}
-    return fake_quantize(F, weight, scale, what.bits, parts.axis, inside=True, dtype=dtype, **facts)
+    return fake_quantize(F, weight, scale, what.bits, parts.axis, inside=True, **facts)
 
 
 def _ternary(F: Any, weight: Any, what: Ternary, parts: Parts) -> Any:

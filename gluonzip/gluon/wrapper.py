@@ -22,6 +22,7 @@ from gluonzip.gluon._mxnet import mx
 from gluonzip.gluon.fake_quantize import fake_quantize, fake_quantize_dynamic
 from gluonzip.gluon.layers import Layer
 from gluonzip.gluon.learned_scale import LearnedScale, learned_names
+from gluonzip.gluon.precision import in_float32, require_castable
 from gluonzip.gluon.structure import Block, HybridBlock, Parameter, walk
 from gluonzip.gluon.weight_schemes import quantize_weight
 from gluonzip.spec import ActivationQuantization, Binary, WeightQuantization
@@ -55,8 +56,8 @@ class Compressed(HybridBlock):
         if INPUT_SCALE in scales:
             x = self._quantize_input(F, x, scales)
         elif self._activation_quantization is not None:
-            bits = self._activation_quantization.bits
-            x = fake_quantize_dynamic(F, x, bits, dtype=self._weights()[0].dtype)
+            bits, dtype = self._activation_quantization.bits, self._weights()[0].dtype
+            x = in_float32(F, x, dtype, lambda x: fake_quantize_dynamic(F, x, bits))
         if self._needs_double():
             params = {name: _cast(F, value, "float64") for name, value in params.items()}
             y = super().hybrid_forward(F, _cast(F, x, "float64"), *args, **params)
@@ -90,12 +91,16 @@ class Compressed(HybridBlock):
             weight = look_up(F, weight, *shared)
         if mask is not None:
             weight = weight * mask
-        if self._weight_quantization is not None:
-            raw, what = self._reg_params[attribute], self._weight_quantization
-            scale = self._learned_scale(attribute, scales)
-            axis, name = self._channel_axis, self._layer_name
-            weight = quantize_weight(F, weight, what, raw.shape, axis, raw.dtype, scale, name)
-        return weight
+        what, raw = self._weight_quantization, self._reg_params[attribute]
+        if what is None:
+            return weight
+        axis, name = self._channel_axis, self._layer_name
+        scale = self._learned_scale(attribute, scales)
+
+        def quantizer(w: Any) -> Any:
+            return quantize_weight(F, w, what, raw.shape, axis, scale, name)
+
+        return in_float32(F, weight, raw.dtype, quantizer)
 
     def _learned_scale(self, attribute: str, scales: dict[str, Any]) -> LearnedScale | None:
         """Of a weight or of ``input``; None if it is not learned."""
@@ -115,8 +120,8 @@ class Compressed(HybridBlock):
             return x
         self._require_scale()
         scale = self._learned_scale("input", scales) or scales[INPUT_SCALE]
-        dtype = self._reg_params[INPUT_SCALE].dtype
-        return fake_quantize(F, x, scale, self._activation_quantization.bits, dtype=dtype)
+        bits, dtype = self._activation_quantization.bits, self._weights()[0].dtype
+        return in_float32(F, x, dtype, lambda x: fake_quantize(F, x, scale, bits))
 
     def _require_scale(self) -> None:
         if not self.calibrated:
@@ -126,6 +131,19 @@ class Compressed(HybridBlock):
             )
 
     # ------------------------------------------------------------ state
+    def cast(self, dtype: Any) -> None:
+        """As Gluon's; scales stay float32, in which quantizers compute whatever the network's type.
+
+        Raises UnsupportedError for bfloat16, to which MXNet 1.9 casts no parameters.
+        """
+        require_castable(dtype)
+        kept = [self._reg_params[name] for name in self._scales()]
+        values = [p.list_data()[0].copy() for p in kept]
+        super().cast(dtype)
+        for parameter, value in zip(kept, values, strict=True):
+            parameter.cast(np.float32)
+            parameter.set_data(value)
+
     @property
     def calibrated(self) -> bool:
         """Does the input quantizer have its scale? (True without an input quantizer.)"""

@@ -17,6 +17,7 @@ from gluonzip.gluon import extension, load_extension, prune, quantize, trace
 from gluonzip.gluon.extension import build, operators
 from gluonzip.gluon.fake_quantize import fake_quantize
 from gluonzip.gluon.learned_scale import LearnedScale
+from gluonzip.gluon.precision import in_float32
 from gluonzip.gluon.weight_schemes import quantize_weight
 from gluonzip.spec import ActivationQuantization, PerChannel, WeightQuantization
 
@@ -85,7 +86,9 @@ def test_equal_to_the_composition(shape, axis, bits, inside, learned, hybrid, gr
 
     def quantizer(F, x, scale, growth=None):
         scale = LearnedScale(scale, growth, count) if learned else scale
-        return fake_quantize(F, x, scale, bits, axis, inside)
+        return in_float32(
+            F, x, "float32", lambda x: fake_quantize(F, x, scale, bits, axis, inside)
+        )
 
     scales = [scale, growth] if learned else [scale]
     arguments = (quantizer, x, scales, upstream, hybrid, grad_req)
@@ -123,12 +126,13 @@ def test_scales_of_weights_are_equal(granularity, special):
     np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
-def test_other_dtypes_take_the_composition():
-    for dtype in ("float16", "float64"):
-        x, one = mx.nd.array([0.5, 300], dtype=dtype), mx.nd.array([1], dtype=dtype)
-        y = fake_quantize(mx.nd, x, one, 8, dtype=np.dtype(dtype))
-        assert y.asnumpy().tolist() == [0, 127]
-        assert y.dtype == np.dtype(dtype)
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_other_dtypes_are_cast(dtype):
+    x, one = mx.nd.array([0.5, 300], dtype=dtype), mx.nd.array([1])
+    assert not operators.suits(mx.nd, x)
+    y = in_float32(mx.nd, x, dtype, lambda x: fake_quantize(mx.nd, x, one, 8))
+    assert y.asnumpy().tolist() == [0, 127]
+    assert y.dtype == np.dtype(dtype)
 
 
 def test_scales_that_do_not_fit_are_an_error():
@@ -239,7 +243,7 @@ def test_without_a_compiler_it_says_so_and_falls_back(empty_cache, monkeypatch):
         assert load_extension() is False
     with pytest.raises(UnsupportedError, match="no C\\+\\+ compiler is there"):
         load_extension(required=True)
-    assert not operators.suits(mx.nd, mx.nd.zeros(3), np.float32)
+    assert not operators.suits(mx.nd, mx.nd.zeros(3))
 
 
 def test_a_compiler_that_fails(empty_cache, tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from mxnet.gluon.contrib.estimator import estimator
 
 from gluonzip.gluon import DistillationLoss, prune, quantize, sparsity
 from gluonzip.gluon.fake_quantize import fake_quantize
+from gluonzip.gluon.precision import in_float32
 from gluonzip.gluon.weight_schemes import quantize_weight
 from gluonzip.spec import PerChannel, WeightQuantization
 
@@ -19,8 +20,9 @@ rng = np.random.default_rng(5)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_forward_rounds_ties_to_even_and_clips(dtype):
     values = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 0.5 + 2**-11, 126.5, 127.5, 200, -200]
-    x, one = mx.nd.array(values, dtype=dtype), mx.nd.array([1.0], dtype=dtype)
-    got = fake_quantize(mx.nd, x, one, 8, dtype=np.dtype(dtype)).asnumpy()
+    x, one = mx.nd.array(values, dtype=dtype), mx.nd.array([1.0])
+    got = in_float32(mx.nd, x, dtype, lambda x: fake_quantize(mx.nd, x, one, 8)).asnumpy()
+    assert got.dtype == dtype
     assert got.tolist() == [0, 2, 2, 0, -2, -2, 1, 126, 127, 127, -127]
 
 

@@ -89,9 +89,9 @@ def in_symbols() -> Iterator[None]:
         _state.symbols = before
 
 
-def suits(F: Any, x: Any, dtype: Any) -> bool:
-    """Can the operators take ``x``?"""
-    if not _loaded or np.dtype(dtype) != np.float32:
+def suits(F: Any, x: Any) -> bool:
+    """Can the operators take ``x``? (A symbol is float32 already.)"""
+    if not _loaded:
         return False
     if isinstance(x, mx.nd.NDArray):
         return x.context.device_type == "cpu" and x.dtype == np.float32 and x.stype == "default"
@@ -129,9 +129,10 @@ def quantize_weight(F: Any, weight: Any, high: int, axis: int | None) -> Any:
 def _adding(F: Any, x: Any) -> Any:
     """``x``, from an operator that can add to gradients.
 
-    MXNet 1.9 writes an extension's gradient over one that ``grad_req="add"`` should add to.
+    MXNet 1.9 writes an extension's gradient over one that ``grad_req="add"`` should add to. Symbols
+    come from such an operator already (:func:`gluonzip.gluon.precision.in_float32`).
     """
-    leaf = not isinstance(x, mx.nd.NDArray) or x.grad is not None
+    leaf = isinstance(x, mx.nd.NDArray) and x.grad is not None
     return F.identity(x) if leaf else x
 
 
