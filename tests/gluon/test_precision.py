@@ -139,7 +139,8 @@ for extension, scale in ((0, "observed"), (0, "learned"), (1, "learned"), (1, "o
     for hybrid in (False, True):
         mx.random.seed(2)
         net = nn.HybridSequential()
-        net.add(nn.Conv2D(6, 3), nn.BatchNorm(), nn.Activation("relu"), nn.MaxPool2D(2), nn.Dense(3))
+        net.add(nn.Conv2D(6, 3), nn.BatchNorm(), nn.Activation("relu"), nn.MaxPool2D(2))
+        net.add(nn.Dense(3))
         net.initialize(mx.init.Xavier())
         net(x)
         prune(net, sparsity=0.5)
