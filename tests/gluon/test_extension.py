@@ -86,9 +86,7 @@ def test_equal_to_the_composition(shape, axis, bits, inside, learned, hybrid, gr
 
     def quantizer(F, x, scale, growth=None):
         scale = LearnedScale(scale, growth, count) if learned else scale
-        return in_float32(
-            F, x, "float32", lambda x: fake_quantize(F, x, scale, bits, axis, inside)
-        )
+        return in_float32(F, x, "float32", lambda x: fake_quantize(F, x, scale, bits, axis, inside))
 
     scales = [scale, growth] if learned else [scale]
     arguments = (quantizer, x, scales, upstream, hybrid, grad_req)
