@@ -10,6 +10,7 @@
 #include "../base/buffer.h"
 #include "../base/check.h"
 #include "../base/thread_pool.h"
+#include "../kernels/sparse_conv/packer.h"
 #include "../kernels/table.h"
 #include "../ops/sparse_choice.h"
 #include "module.h"
@@ -58,16 +59,18 @@ struct S8 {
   using Kernel = ConvS8Kernel;
   static constexpr ElementType kOutput = ElementType::kU8;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
-  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight*) {
-    return k.packed_bytes(g);
+  static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
+    Buffer packed(k.packed_bytes(g));
+    k.pack(g, weights, packed.data());
+    return packed;
   }
 };
 struct SparseS8 : S8 {
   using Args = SparseS8Args;
   using Kernel = SparseS8Kernel;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_s8; }
-  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
-    return k.packed_bytes(g, weights);
+  static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
+    return sparse_pack(g, weights, sparse_form(ceil_div(g.rows(), k.lanes)));
   }
 };
 struct F32 {
@@ -77,16 +80,18 @@ struct F32 {
   using Kernel = ConvF32Kernel;
   static constexpr ElementType kOutput = ElementType::kF32;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_f32; }
-  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight*) {
-    return k.packed_bytes(g);
+  static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
+    Buffer packed(k.packed_bytes(g));
+    k.pack(g, weights, packed.data());
+    return packed;
   }
 };
 struct SparseF32 : F32 {
   using Args = SparseF32Args;
   using Kernel = SparseF32Kernel;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_f32; }
-  static size_t packed_bytes(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
-    return k.packed_bytes(g, weights);
+  static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
+    return sparse_pack(g, weights, sparse_form(ceil_div(g.rows(), k.lanes)));
   }
 };
 
@@ -121,8 +126,7 @@ class PackedConv {
     GLZ_CHECK(weights.size() == wanted, kShape,
               "weights have " << weights.size() << " elements, the geometry " << wanted);
     for (int64_t i = 0; i < copies; ++i) {
-      packed_.emplace_back(Type::packed_bytes(kernel_, g_, weights.data()));
-      kernel_.pack(g_, weights.data(), packed_.back().data());
+      packed_.push_back(Type::pack(kernel_, g_, weights.data()));
     }
   }
 

@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "../kernels/sparse_conv/packing.h"
+#include "../kernels/sparse_conv/packer.h"
 #include "dynamic.h"
 #include "partition.h"
 #include "sparse_choice.h"
@@ -240,16 +240,17 @@ void ConvCore::pack(const Kernel& kernel, const ConvGeometry& window, const Filt
 template <typename Dense, typename Sparse, typename Weight>
 void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
                            const Filter& filter, const Weight* weights) {
+  if (groups_ != 1) return pack(dense, window, filter, weights);
   const ConvGeometry g = group_geometry(window);
-  if (groups_ == 1) {
-    SparseChoice choice = choose_sparse(g, integer_, sparse_words(g, weights), sparse.fast);
-    sparse_ = choice.sparse;
-    note_ = std::move(choice.why);
-  }
+  SparsePacker<Weight> packer(g);
+  const int64_t size = g.kh * g.kw * g.channels;
+  for (int64_t o = 0; o < g.out_channels; ++o) packer.add(weights + o * size);
+  SparseChoice choice = choose_sparse(g, integer_, packer.words(), sparse.fast);
+  sparse_ = choice.sparse;
+  note_ = std::move(choice.why);
   if (!sparse_) return pack(dense, window, filter, weights);
-  group_bytes_ = sparse.packed_bytes(g, weights);
-  packed_ = Buffer(group_bytes_);
-  sparse.pack(g, weights, packed_.data());
+  packed_ = packer.finish(sparse_form(ceil_div(g.rows(), sparse.lanes)));
+  group_bytes_ = packed_.size();
 }
 
 ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {

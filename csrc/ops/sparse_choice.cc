@@ -34,8 +34,10 @@ CostTable& table() {
   return costs;
 }
 
+SparseForm form_of(const ConvGeometry& g) { return sparse_form(ceil_div(g.rows(), kLanes)); }
+
 SparseDepth depth_of(const ConvGeometry& g, bool integer) {
-  return integer ? sparse_depth<int8_t>(g) : sparse_depth<float>(g);
+  return integer ? sparse_depth<int8_t>(g, form_of(g)) : sparse_depth<float>(g, form_of(g));
 }
 
 double total(const CostCounts& counts, const Costs& costs) {
@@ -69,7 +71,7 @@ CostCounts dense_counts(const ConvGeometry& g, bool integer) {
 
 CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
   const SparseDepth depth = depth_of(g, integer);
-  const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, kChunkPixels / kLanes);
+  const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, form_of(g).vectors);
   const double sums = static_cast<double>(vecs * g.out_channels);
   return {{"sparse_vector", words * static_cast<double>(vecs)},
           {"sparse_word", words * static_cast<double>(chunks)},

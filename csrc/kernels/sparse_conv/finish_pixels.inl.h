@@ -1,12 +1,12 @@
 // The epilogue of a panel into pixels x channels. Included after finish_planes.inl.h.
 
 // Every case that there is: the sums of one pixel, gathered.
-__attribute__((noinline)) void finish_any(const Job& job, const Chunk& chunk, int64_t panel,
-                                          int64_t count) {
+__attribute__((noinline)) void finish_any(const Job& job, const Chunk& chunk,
+                                          const char* panel_sums, int64_t panel, int64_t count) {
   for (int64_t p = 0; p < chunk.rows; ++p) {
     for (int64_t c = 0; c < count; c += Vector::kLanes) {
       const int64_t valid = least(Vector::kLanes, count - c);
-      const Pixels::I sums = Pixels::load_column(job.sums + c * kPitch + 4 * p, kPitch, valid);
+      const Pixels::I sums = Pixels::load_column(panel_sums + c * kPitch + 4 * p, kPitch, valid);
       const Kernel::Acc acc[1] = {Kernel::from_bits(sums)};
       finish_row<Kernel::kInteger>(job.e, acc, chunk.row + p, panel * kPanel + c, valid);
     }
@@ -37,7 +37,7 @@ GLZ_INLINE void load_residual_words(const Job& job, const Chunk& chunk, int64_t 
 
 // An activation between layers: a full panel, to its place `at` in the lines.
 template <bool kResidual, bool kTame>
-void finish_panel(const Job& job, const Chunk& chunk, int64_t panel, int64_t at) {
+void finish_panel(const Job& job, const Chunk& chunk, const char* sums, int64_t panel, int64_t at) {
   constexpr int64_t kGroup = Kernel::kInteger ? 16 : 4;  // channels in four words
   const Constants constants(job.e);
   for (int64_t v = 0; v < parts(chunk.rows, kLanes); ++v) {
@@ -53,17 +53,17 @@ void finish_panel(const Job& job, const Chunk& chunk, int64_t panel, int64_t at)
         const int64_t channel = first + w * (kGroup / 4);
         words[w] =
             finish_word<kResidual, kTame>(constants, Factors(job.e, panel * kPanel + channel),
-                                          job.sums + channel * kPitch + v * kBytes, residual[w]);
+                                          sums + channel * kPitch + v * kBytes, residual[w]);
       }
       Pixels::store_words(words, out, kLineBytes);
     }
   }
 }
 
-void finish_pixels(const Job& job, const Chunk& chunk, int64_t panel) {
+void finish_pixels(const Job& job, const Chunk& chunk, const char* sums, int64_t panel) {
   const Epilogue& e = job.e;
   const int64_t count = least(kPanel, job.g.out_channels - panel * kPanel);
-  if (!job.common || count != kPanel) return finish_any(job, chunk, panel, count);
+  if (!job.common || count != kPanel) return finish_any(job, chunk, sums, panel, count);
   constexpr int64_t kElement = Kernel::kInteger ? 1 : 4;
   const int64_t in_line = (panel - job.panel_begin) % kLinePanels;
   const int64_t full = least(job.panel_end, job.g.out_channels / kPanel);
@@ -76,7 +76,7 @@ void finish_pixels(const Job& job, const Chunk& chunk, int64_t panel) {
   const auto finish = e.residual != nullptr
                           ? (job.tame ? finish_panel<true, true> : finish_panel<true, false>)
                           : (job.tame ? finish_panel<false, true> : finish_panel<false, false>);
-  finish(job, chunk, panel, in_line * kPanelBytes);
+  finish(job, chunk, sums, panel, in_line * kPanelBytes);
   if (in_line + 1 == kLinePanels || panel + 1 == full) {
     const int64_t stride = e.output_stride * kElement;
     copy_lines(job.lines, kLineBytes,

@@ -81,7 +81,8 @@ GLZ_INLINE Pixels::I finish_word(const Constants& e, const Factors& f, const cha
 
 // `channels` output channels from `channel` on, at most a quad, into planes.
 template <bool kResidual, bool kTame>
-void finish_quad(const Job& job, const Chunk& chunk, int64_t channel, int64_t channels) {
+void finish_quad(const Job& job, const Chunk& chunk, const char* quad_sums, int64_t channel,
+                 int64_t channels) {
   constexpr int64_t kStep = kPerWord<Kernel::Weight>;
   const Constants constants(job.e);
   const int64_t bytes = parts(chunk.rows, kLanes) * kBytes;
@@ -91,7 +92,7 @@ void finish_quad(const Job& job, const Chunk& chunk, int64_t channel, int64_t ch
     const char* added =
         static_cast<const char*>(job.e.residual) + 4 * (plane * job.pitch.residual + chunk.row);
     const Factors factors(job.e, channel + c);
-    const char* sums = job.sums + c * kPitch;
+    const char* sums = quad_sums + c * kPitch;
     for (int64_t b = 0; b < bytes; b += kBytes) {
       Pixels::I residual = Pixels::set(0);
       if (kResidual) residual = Pixels::load(added + b);
@@ -100,10 +101,10 @@ void finish_quad(const Job& job, const Chunk& chunk, int64_t channel, int64_t ch
   }
 }
 
-void finish_planes(const Job& job, const Chunk& chunk, int64_t channel, int64_t channels) {
+void finish_planes(const Job& job, const Chunk& chunk, const char* sums, int64_t channel,
+                   int64_t channels) {
   const bool residual = job.e.residual != nullptr;
-  if (residual && job.tame) return finish_quad<true, true>(job, chunk, channel, channels);
-  if (residual) return finish_quad<true, false>(job, chunk, channel, channels);
-  if (job.tame) return finish_quad<false, true>(job, chunk, channel, channels);
-  finish_quad<false, false>(job, chunk, channel, channels);
+  const auto finish = residual ? (job.tame ? finish_quad<true, true> : finish_quad<true, false>)
+                               : (job.tame ? finish_quad<false, true> : finish_quad<false, false>);
+  finish(job, chunk, sums, channel, channels);
 }

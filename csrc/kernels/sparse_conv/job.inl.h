@@ -2,12 +2,12 @@
 
 constexpr int64_t kLanes = Pixels::kLanes;
 constexpr int64_t kBytes = Pixels::kBytes;  // of a vector
-constexpr int kMaxVecs = 8;
-constexpr int64_t kPitch = kMaxVecs * kBytes;  // of a tile's words, and of sums
+constexpr int kMaxVecs = kMostVectors;
+constexpr int64_t kPitch = kMaxVecs * kBytes;  // of sums
 constexpr int64_t kPanel = 16;                 // output channels
 constexpr int64_t kQuad = 4;                   // output channels that share a word of codes
 constexpr int64_t kTileRows = kPixelAlign;     // work is cut at multiples of these pixels
-static_assert(kMaxVecs * kLanes <= kChunkPixels, "");
+static_assert(kSparseBlock % kPanel == 0, "");
 
 // Full panels in pixels x channels are finished by the cache line: stores of a few bytes to rows
 // that lie a power of two apart would throw each other out of the cache.
@@ -21,16 +21,20 @@ struct Workspace {
   int64_t pads, tile, sums, lines, added, partial, total;  // offsets in bytes
 };
 
+// Of a tile in any form: the widest is the largest.
+constexpr int64_t kTileBytes =
+    (SparseForm{kMostVectors}.slice_words() + kPadPlace + 1) * kMostVectors * kBytes;
+
 Workspace make_workspace(const ConvGeometry& g) {
-  const SparseDepth depth = sparse_depth<Kernel::Weight>(g);
+  const SparseDepth depth = sparse_depth<Kernel::Weight>(g, {kMostVectors});
   Workspace w;
   w.pads = 0;
   w.tile = aligned(4 * depth.tap_words + 64);
-  w.sums = w.tile + (kPadPlace + 1) * kPitch;
-  w.lines = w.sums + kPanel * kPitch;
+  w.sums = w.tile + kTileBytes;
+  w.lines = w.sums + kSparseBlock * kPitch;
   w.added = w.lines + kMaxVecs * kLanes * kLineBytes;
   w.partial = w.added + kMaxVecs * kLanes * kLineBytes;
-  w.total = w.partial + (depth.slices > 1 ? g.out_channels * kPitch : 0);
+  w.total = w.partial + (depth.slices > 1 ? 2 * sparse_pairs(g) * kPitch : 0);
   return w;
 }
 
@@ -69,9 +73,10 @@ struct Job {
   const char* input;
   const char* pads;
   char *tile, *sums, *lines, *added, *partial;
-  int64_t panel_begin, panel_end;
+  int64_t panel_begin, panel_end;  // of kPanel channels
   int64_t pixel_bytes;
-  bool pointwise;  // one tap, stride 1, no padding
-  bool common;     // what finish_panel computes
-  bool tame;       // see is_tame()
+  int64_t tile_pitch;  // bytes between a tile's words
+  bool pointwise;      // one tap, stride 1, no padding
+  bool common;         // what finish_panel computes
+  bool tame;           // see is_tame()
 };

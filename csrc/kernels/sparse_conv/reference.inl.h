@@ -1,12 +1,6 @@
 // The truth for sparse_s8 and sparse_f32. Included after Args, Input, Weight
 // and Sum.
 
-size_t packed_bytes(const ConvGeometry& g, const Weight* weights) {
-  return sparse_packed_bytes(g, weights);
-}
-void pack(const ConvGeometry& g, const Weight* weights, void* packed) {
-  sparse_pack(g, weights, packed, sparse_packed_bytes(g, weights));
-}
 size_t workspace_bytes(const ConvGeometry&) { return 0; }
 
 // The element of a pixel's channel in planes.
@@ -38,15 +32,21 @@ Sum word_sum(const Args& a, const OutputPixel& pixel, int64_t at, int64_t tap_wo
 
 Sum sum(const Args& a, int64_t row, int64_t channel) {
   const ConvGeometry& g = a.geometry;
-  const SparseDepth depth = sparse_depth<Weight>(g);
-  const SparseView view = sparse_view(a.packed, g.out_channels, depth.slices);
+  const SparseForm form = {sparse_header(a.packed).form};
+  const SparseDepth depth = sparse_depth<Weight>(g, form);
+  const SparseView view = sparse_view(a.packed, g, depth);
   const OutputPixel pixel = output_pixel(g, row);
+  const int64_t out = 2 * sparse_pairs(g), first = channel / kSparseBlock * kSparseBlock;
   Sum acc = 0;
   for (int64_t slice = 0; slice < depth.slices; ++slice) {
-    const int32_t* begin = view.begin + slice * g.out_channels + channel;
-    for (int32_t i = begin[0]; i < begin[1]; ++i) {
-      if (view.words[i] == 0) continue;  // makes the number even
-      acc += word_sum(a, pixel, depth.begin(slice) + view.index[i] / kIndexUnit, depth.tap_words,
+    int64_t at = slice * out + first;
+    while (first + view.order[at] != channel) ++at;
+    const int32_t* begin = view.begin + at / 2;
+    const int32_t count = (begin[1] - begin[0]) / 2;
+    const int32_t from = begin[0] + static_cast<int32_t>(at % 2) * count;
+    for (int32_t i = from; i < from + count; ++i) {
+      if (view.words[i] == 0) continue;  // fills up
+      acc += word_sum(a, pixel, depth.begin(slice) + view.index[i] / form.unit(), depth.tap_words,
                       view.words[i]);
     }
   }

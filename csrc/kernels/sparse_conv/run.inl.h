@@ -4,7 +4,8 @@
 //   Args, Weight, Acc, Word, start, broadcast, load, mul_add   as their names say
 //   kPadWord                                                   a word of input outside the image
 //
-// A chunk of up to 8 vectors of output pixels is computed at a time. Each slice of its depth is
+// A chunk of up to 8 vectors of output pixels (as many as the form of the weights says) is computed
+// at a time. Each slice of its depth is
 // staged as a tile [word][pixel] in the L1 cache, where every output channel finds its words.
 
 #include "job.inl.h"
@@ -15,12 +16,6 @@
 #include "multiply.inl.h"
 #include "stage_pixels.inl.h"
 #include "stage_planes.inl.h"
-
-// Slices that share a tile, side by side, when a chunk has few vectors.
-template <int V>
-constexpr int kFold = 4 * V <= kMaxVecs   ? 4
-                      : 2 * V <= kMaxVecs ? 2
-                                          : 1;
 
 // Places [begin, end) of the depth, for all pixels of the chunk.
 template <int V>
@@ -34,46 +29,19 @@ void stage(const Job& job, const Chunk& chunk, int64_t begin, int64_t end, char*
       stage_pixels<V>(job, chunk, tap, first, count, to);
     }
     at += count;
-    to += count * kPitch;
+    to += count * job.tile_pitch;
   }
 }
 
-// Output channels [c, end) of the slices that are staged; the last slice's sums go to job.sums.
-template <int V>
-void multiply_channels(const Job& job, int64_t slice, int64_t slices, int64_t c, int64_t end) {
-  const int64_t out = job.g.out_channels;
-  const bool last = slice + slices == job.depth.slices;
-  char* sums = job.sums;
-  for (; c < end; ++c, sums += kPitch) {
-    char* partial = job.partial + c * kPitch;
-    Kernel::Acc acc[V];
-    unroll<V>([&](auto v) GLZ_UNROLLED {
-      acc[v.value] = slice == 0 ? Kernel::start(job.weights.start[c])
-                                : Kernel::from_bits(Pixels::load(partial + v.value * kBytes));
-    });
-    const int32_t* begin = job.weights.begin + slice * out + c;
-    for (int64_t k = 0; k < slices; ++k, begin += out) {
-      multiply<V>(job.weights.words + begin[0], job.weights.index + begin[0], begin[1] - begin[0],
-                  job.tile + k * V * kBytes, acc);
-      if (kFold<V> == 1) break;
-    }
-    char* to = last ? sums : partial;
-    unroll<V>([&](auto v) GLZ_UNROLLED { Pixels::store(to + v.value * kBytes, acc[v.value]); });
-  }
-}
-
-// The output channels [from, to) when the last slices are staged.
-template <int V>
-void multiply_and_finish(const Job& job, const Chunk& chunk, int64_t slice, int64_t slices,
-                         int64_t from, int64_t to) {
+// The output channels [first, end) of a block, whose sums are complete.
+void finish_block(const Job& job, const Chunk& chunk, int64_t first, int64_t end) {
   const int64_t step = job.pitch.output != 0 ? kQuad : kPanel;
-  for (int64_t c = from; c < to; c += step) {
-    const int64_t end = least(to, c + step);
-    multiply_channels<V>(job, slice, slices, c, end);
+  for (int64_t c = first; c < end; c += step) {
+    const char* sums = job.sums + (c - first) * kPitch;
     if (job.pitch.output == 0) {
-      finish_pixels(job, chunk, c / kPanel);
+      finish_pixels(job, chunk, sums, c / kPanel);
     } else {
-      finish_planes(job, chunk, c, end - c);
+      finish_planes(job, chunk, sums, c, least(kQuad, end - c));
     }
   }
 }
@@ -87,41 +55,36 @@ void run_chunk(const Job& job, Chunk* chunk) {
   }
   const int64_t from = job.panel_begin * kPanel;
   const int64_t to = least(job.g.out_channels, job.panel_end * kPanel);
-  for (int64_t slice = 0; slice < job.depth.slices; slice += kFold<V>) {
-    const int64_t slices = least(kFold<V>, job.depth.slices - slice);
-    for (int64_t k = 0; k < slices; ++k) {
-      stage<V>(job, *chunk, job.depth.begin(slice + k), job.depth.begin(slice + k + 1),
-               job.tile + k * V * kBytes);
-    }
-    if (slice + slices < job.depth.slices) {
-      multiply_channels<V>(job, slice, slices, from, to);
-    } else {
-      multiply_and_finish<V>(job, *chunk, slice, slices, from, to);
+  for (int64_t slice = 0; slice < job.depth.slices; ++slice) {
+    stage<V>(job, *chunk, job.depth.begin(slice), job.depth.begin(slice + 1), job.tile);
+    for (int64_t first = from; first < to; first += kSparseBlock) {
+      const int64_t end = least(to, first + kSparseBlock);
+      multiply_block<V>(job, slice, first, parts(end - first, 2));
+      if (slice + 1 == job.depth.slices) finish_block(job, *chunk, first, end);
     }
   }
 }
 
-size_t packed_bytes(const ConvGeometry& g, const Kernel::Weight* weights) {
-  return sparse_packed_bytes(g, weights);
-}
-void pack(const ConvGeometry& g, const Kernel::Weight* weights, void* packed) {
-  sparse_pack(g, weights, packed, sparse_packed_bytes(g, weights));
-}
 size_t workspace_bytes(const ConvGeometry& g) {
   return static_cast<size_t>(make_workspace(g).total);
 }
 
-Job make_job(const Kernel::Args& a, int64_t panel_begin, int64_t panel_end) {
+// Blocks of channels [begin, end).
+Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
   constexpr ElementType kSame = Kernel::kInteger ? ElementType::kU8 : ElementType::kF32;
   const ConvGeometry& g = a.geometry;
   const Workspace at = make_workspace(g);
   char* workspace = static_cast<char*>(a.workspace);
-  const SparseDepth depth = sparse_depth<Kernel::Weight>(g);
+  const SparseForm form = {sparse_header(a.packed).form};
+  const SparseDepth depth = sparse_depth<Kernel::Weight>(g, form);
+  constexpr int64_t kPanels = kSparseBlock / kPanel;
+  const int64_t panel_begin = begin * kPanels;
+  const int64_t panel_end = least(end * kPanels, parts(g.out_channels, kPanel));
   Job job = {g,
              a.epilogue,
              a.pitch,
              depth,
-             sparse_view(a.packed, g.out_channels, depth.slices),
+             sparse_view(a.packed, g, depth),
              reinterpret_cast<const char*>(a.input),
              workspace + at.pads,
              workspace + at.tile,
@@ -132,6 +95,7 @@ Job make_job(const Kernel::Args& a, int64_t panel_begin, int64_t panel_end) {
              panel_begin,
              panel_end,
              g.stride_c * static_cast<int64_t>(sizeof(*a.input)),
+             form.vectors * kBytes,
              g.kh * g.kw == 1 && g.sh == 1 && g.sw == 1 && g.pad_top == 0 && g.pad_left == 0 &&
                  g.oh == g.h && g.ow == g.w,
              false,
@@ -144,7 +108,8 @@ Job make_job(const Kernel::Args& a, int64_t panel_begin, int64_t panel_end) {
     e.hi = within_codes(e.hi);
   }
   job.tame = is_tame(e, panel_begin * kPanel, least(g.out_channels, panel_end * kPanel));
-  memset(job.tile + kPadPlace * kPitch, 0, kPitch);
+  memset(job.tile + (form.slice_words() + kPadPlace) * job.tile_pitch, 0,
+         static_cast<size_t>(job.tile_pitch));
   for (int64_t i = 0; i < at.tile; i += 4) {
     const uint32_t pad = Kernel::kPadWord;
     memcpy(workspace + at.pads + i, &pad, sizeof pad);
@@ -152,14 +117,15 @@ Job make_job(const Kernel::Args& a, int64_t panel_begin, int64_t panel_end) {
   return job;
 }
 
-void run(const Kernel::Args& a, int64_t row_begin, int64_t row_end, int64_t panel_begin,
-         int64_t panel_end) {
+void run(const Kernel::Args& a, int64_t row_begin, int64_t row_end, int64_t block_begin,
+         int64_t block_end) {
   using Function = void (*)(const Job&, Chunk*);
   constexpr Function kChunks[] = {run_chunk<1>, run_chunk<2>, run_chunk<3>, run_chunk<4>,
                                   run_chunk<5>, run_chunk<6>, run_chunk<7>, run_chunk<8>};
-  if (row_end <= row_begin || panel_end <= panel_begin) return;
-  const Job job = make_job(a, panel_begin, panel_end);
-  const int64_t vecs = parts(row_end - row_begin, kLanes), chunks = parts(vecs, kMaxVecs);
+  if (row_end <= row_begin || block_end <= block_begin) return;
+  const Job job = make_job(a, block_begin, block_end);
+  const int64_t vecs = parts(row_end - row_begin, kLanes);
+  const int64_t chunks = parts(vecs * kBytes, job.tile_pitch);
   for (int64_t i = 0; i < chunks; ++i) {
     const int64_t first = vecs * i / chunks, last = vecs * (i + 1) / chunks;
     Chunk chunk;

@@ -46,12 +46,12 @@ void stage_pixels(const Job& job, const Chunk& chunk, int64_t tap, int64_t first
   for (int64_t v = 0; v < V; ++v) {
     const int64_t* p = place + v * kLanes;
     char* column = to + v * kBytes;
-    for (int64_t word = 0; word < count; word += 4, column += 4 * kPitch) {
+    for (int64_t word = 0; word < count; word += 4, column += 4 * job.tile_pitch) {
       Pixels::I four[4];
       const char* from = job.input + 4 * (first + word);
       Pixels::load_words([=](int i) { return from + p[i]; }, four);
       // What is past the tap's end is written over by the next tap, or is slack.
-      for (int i = 0; i < 4; ++i) Pixels::store(column + i * kPitch, four[i]);
+      for (int i = 0; i < 4; ++i) Pixels::store(column + i * job.tile_pitch, four[i]);
     }
   }
 }

@@ -67,7 +67,7 @@ void stage_vector(const Job& job, const Piece* pieces, int pieces_count, int64_t
   const int many = kPieces < 0 ? pieces_count : kPieces;
   const Pixels::I pad = Pixels::set(static_cast<int32_t>(Kernel::kPadWord));
   int64_t at = 0;
-  for (int64_t word = 0; word < count; ++word, at += 4 * job.pitch.input, to += kPitch) {
+  for (int64_t word = 0; word < count; ++word, at += 4 * job.pitch.input, to += job.tile_pitch) {
     Pixels::I x = pad;
     for (int i = 0; i < many; ++i) {
       x = Pixels::load_lanes<kStep>(x, pieces[i].lanes, pieces[i].from + at, job.g.sw);
@@ -98,7 +98,7 @@ void stage_planes(const Job& job, const Chunk& chunk, int64_t tap, int64_t first
   const char* plane = job.input + first * pitch;
   if (job.pointwise) {
     plane += 4 * chunk.row;
-    for (int64_t word = 0; word < count; ++word, plane += pitch, to += kPitch) {
+    for (int64_t word = 0; word < count; ++word, plane += pitch, to += job.tile_pitch) {
       unroll<V>([&](auto v) GLZ_UNROLLED {
         Pixels::store(to + v.value * kBytes, Pixels::load(plane + v.value * kBytes));
       });

@@ -41,7 +41,6 @@ struct Kernel {
 }  // namespace
 
 extern const SparseF32Kernel sparse_f32;
-const SparseF32Kernel sparse_f32 = {packed_bytes, pack, workspace_bytes, kPanel, kTileRows,
-                                    run,          true};
+const SparseF32Kernel sparse_f32 = {workspace_bytes, kSparseBlock, kTileRows, kLanes, run, true};
 
 }  // namespace glz::avx2

@@ -14,13 +14,11 @@ struct SparseF32Args : ConvF32Args {
 };
 
 struct SparseF32Kernel {
-  // Both from [out_channels][kh][kw][channels]; n, h, w, oh, ow do not matter
-  // to them.
-  size_t (*packed_bytes)(const ConvGeometry&, const float* weights);
-  void (*pack)(const ConvGeometry&, const float* weights, void* packed);
+  // Weights are packed by sparse_conv/packer.h.
   size_t (*workspace_bytes)(const ConvGeometry&);
   int64_t panel;
   int64_t tile_rows;
+  int64_t lanes;  // pixels in a vector
   void (*run)(const SparseF32Args&, int64_t row_begin, int64_t row_end, int64_t panel_begin,
               int64_t panel_end);
   bool fast;  // see SparseS8Kernel

@@ -17,6 +17,6 @@ float value(float stored) { return stored; }
 }  // namespace
 
 // A panel is one channel, a tile one row.
-extern const SparseF32Kernel sparse_f32 = {packed_bytes, pack, workspace_bytes, 1, 1, run, false};
+extern const SparseF32Kernel sparse_f32 = {workspace_bytes, 1, 1, 1, run, false};
 
 }  // namespace glz::reference

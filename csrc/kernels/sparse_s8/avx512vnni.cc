@@ -41,7 +41,6 @@ struct Kernel {
 }  // namespace
 
 extern const SparseS8Kernel sparse_s8;
-const SparseS8Kernel sparse_s8 = {packed_bytes, pack, workspace_bytes, kPanel, kTileRows,
-                                  run,          true};
+const SparseS8Kernel sparse_s8 = {workspace_bytes, kSparseBlock, kTileRows, kLanes, run, true};
 
 }  // namespace glz::avx512vnni

@@ -15,13 +15,11 @@ struct SparseS8Args : ConvS8Args {
 };
 
 struct SparseS8Kernel {
-  // Both from [out_channels][kh][kw][channels]; n, h, w, oh, ow do not matter
-  // to them.
-  size_t (*packed_bytes)(const ConvGeometry&, const int8_t* weights);
-  void (*pack)(const ConvGeometry&, const int8_t* weights, void* packed);
+  // Weights are packed by sparse_conv/packer.h.
   size_t (*workspace_bytes)(const ConvGeometry&);
   int64_t panel;
   int64_t tile_rows;
+  int64_t lanes;  // pixels in a vector
   void (*run)(const SparseS8Args&, int64_t row_begin, int64_t row_end, int64_t panel_begin,
               int64_t panel_end);
   bool fast;  // whether it was written for this ISA; the reference never beats a

@@ -17,6 +17,6 @@ int32_t value(uint8_t stored) { return static_cast<int32_t>(stored) - kBias; }
 }  // namespace
 
 // A panel is one channel, a tile one row.
-extern const SparseS8Kernel sparse_s8 = {packed_bytes, pack, workspace_bytes, 1, 1, run, false};
+extern const SparseS8Kernel sparse_s8 = {workspace_bytes, 1, 1, 1, run, false};
 
 }  // namespace glz::reference
