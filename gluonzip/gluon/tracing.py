@@ -11,7 +11,7 @@ import numpy as np
 from gluonzip.errors import ConfigError, DataError, ShapeError, TraceError
 from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.convert import CONVERTERS, MxNode, Unconvertible
+from gluonzip.gluon.convert import CONVERTERS, MxNode, Unconvertible, frames
 from gluonzip.gluon.structure import (
     Block,
     parameter_names,
@@ -190,6 +190,7 @@ class _Tracer:
         self._fixed: set[str] = set()  # constants that depend on nothing that trains
         self.tensors: dict[Entry, str] = {}
         self.derived: dict[str, str] = {}  # tensor -> the parameter it is computed from
+        self.frames: dict[str, str] = {}  # clip -> its frames
         self.unknown: set[str] = set()  # variables with neither a shape nor a value
         self.taken: set[str] = set(inputs)
         self.computed = self._evaluated()
@@ -292,7 +293,7 @@ class _Tracer:
         why = "the op table has no such operator"
         try:
             if view.operator in CONVERTERS:
-                outputs = CONVERTERS[view.operator](view)
+                outputs = frames.convert(view)
                 outputs = [outputs] if isinstance(outputs, str) else list(outputs)
                 if len(outputs) >= view.outputs:
                     return outputs
@@ -305,6 +306,8 @@ class _Tracer:
     def _undo(self, before: int) -> None:
         for node in self.graph.nodes[before:]:
             self.taken.difference_update((node.name, *node.outputs))
+        gone = {name for node in self.graph.nodes[before:] for name in node.outputs}
+        self.frames = {k: v for k, v in self.frames.items() if not gone.intersection((k, v))}
         del self.graph.nodes[before:]
 
     def _folded(self, index: int, view: MxNode) -> list[str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gluonzip.gluon.convert import frames
 from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 
 @converter("Pooling", "Pooling_v1")
 def pooling(node: MxNode) -> str:
+    if node.rank == 5:
+        return frames.pooling(node)
     attrs = node.attrs
     kind = attrs.text("pool_type", "max")
     require(kind in ("max", "avg"), f"{kind} pooling")

@@ -75,7 +75,10 @@ class Attributes:
 
 
 class Emitter(Protocol):
-    """What the tracer offers to converters."""
+    """What the tracer offers to converters. ``frames``: clip (N, C, T, H, W) -> its frames
+    (N T, C, H, W)."""
+
+    frames: dict[str, str]
 
     def add(self, op: str, inputs: list[str], name: str, outputs: int, attrs: dict) -> list[str]:
         """Append a node; the names of its outputs."""

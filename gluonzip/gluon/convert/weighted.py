@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from gluonzip.gluon.convert import frames
 from gluonzip.gluon.convert.registry import MxNode, converter, require
 
 
 def _channels_first(node: MxNode) -> int:
-    """Number of spatial axes, 1 or 2; channels-last and 3-D convolutions stay opaque."""
+    """Number of spatial axes, 1 or 2; channels-last ones stay opaque."""
     axes = len(node.attrs.integers("kernel"))
     require(axes in (1, 2), f"{axes} spatial axes")
     require(node.attrs.text("layout", "None") in ("None", "NCHW", "NCW"), "channels last")
@@ -56,6 +57,8 @@ def _with_height_one(node: MxNode, weight: str) -> str:
 
 @converter("Convolution", "Convolution_v1")
 def convolution(node: MxNode) -> str:
+    if len(node.attrs.integers("kernel")) == 3:
+        return frames.convolution(node)
     axes = _channels_first(node)
     return _convolve(node, "conv2d", axes, **_window(node, axes))
 
