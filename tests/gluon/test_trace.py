@@ -133,7 +133,7 @@ def test_an_unknown_operator_becomes_opaque():
 
 
 def test_a_use_that_the_table_cannot_express_becomes_opaque():
-    net = nn.Conv3D(2, 3, in_channels=2)
+    net = nn.Conv3D(2, 3, dilation=(2, 1, 1), in_channels=2)
     net.initialize()
     graph = trace(net, (1, 2, 5, 5, 5))
     assert graph.nodes[0].attrs["operator"] == "Convolution"

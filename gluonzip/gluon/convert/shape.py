@@ -52,7 +52,10 @@ def expand_dims(node: MxNode) -> str:
 
 @converter("squeeze")
 def squeeze(node: MxNode) -> str:
-    return node.emit("squeeze", node.x, axes=node.attrs.integers("axis"))
+    axes = node.attrs.integers("axis")
+    if not axes and node.shape[0] != 1:  # the batch axis stays, when it is 1 as well
+        axes = [axis for axis, length in enumerate(node.shape) if length == 1]
+    return node.emit("squeeze", node.x, axes=axes)
 
 
 @converter("Concat")
