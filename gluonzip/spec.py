@@ -193,6 +193,21 @@ DYNAMIC = ActivationQuantization(mode="dynamic")
 WEIGHT_ONLY = ActivationQuantization(mode="none")
 
 
+# ---------------------------------------------------------------- storage
+@dataclass(frozen=True)
+class FloatStorage:
+    """How an archive stores floats: "float32" (as they are), "float16" or "bfloat16"."""
+
+    dtype: str = "float16"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in STORED:
+            raise ConfigError(f"dtype = {self.dtype!r} is unknown; use one of {list(STORED)}")
+
+
+STORED = ("float32", "float16", "bfloat16")
+
+
 # ---------------------------------------------------------------- weight sharing
 @dataclass(frozen=True)
 class WeightSharing:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SectionInfo:
-    """A tensor's section. ``bits``: of its codes when quantized, else of its dtype."""
+    """A tensor's section. ``bits``: of its codes when quantized, else of a value as stored."""
 
     name: str
     dtype: str

@@ -236,6 +236,13 @@ def _meta(entry: MetaEntry, section: bytes) -> dict[str, Any]:
     return value
 
 
+def _float_bits(entry: TensorEntry) -> int:
+    """Of each value as stored: bfloat16 is float32 whose low bits are left out."""
+    values = entry.encoding.values
+    short = values.kind == "packed" and not values.entries and values.exponent is None
+    return values.bits if short and entry.dtype.kind == "f" else 8 * entry.dtype.itemsize
+
+
 def describe(index: Index, index_bytes: int, nonzeros: list[int]) -> ArchiveInfo:
     """The byte count of an archive with this index; ``nonzeros`` one a tensor."""
     users: list[list[str]] = [[] for _ in index.tensors]
@@ -250,7 +257,7 @@ def describe(index: Index, index_bytes: int, nonzeros: list[int]) -> ArchiveInfo
             encoding=str(entry.encoding),
             bytes=entry.length,
             nonzeros=count,
-            bits=entry.bits if entry.scale is not None else 8 * entry.dtype.itemsize,
+            bits=entry.bits if entry.scale is not None else _float_bits(entry),
             elements=entry.elements,
             quantized=entry.scale is not None,
             members=tuple(dict.fromkeys(using)),

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from gluonzip.cli.verb import verb
+from gluonzip.spec import MODES
 
 
 @verb
@@ -21,6 +22,16 @@ from gluonzip.cli.verb import verb
 )
 @click.option("--threads", type=click.IntRange(1), help="Threads to use; default all cores.")
 @click.option(
+    "--activations",
+    type=click.Choice(MODES),
+    help="Mode of every stage that quantizes: none is weight-only.",
+)
+@click.option(
+    "--storage",
+    type=click.Choice(["float16", "bfloat16"]),
+    help="Store what is left of float32 in two bytes.",
+)
+@click.option(
     "--resumable",
     is_flag=True,
     help="Keep checkpoints in the folder; the same command goes on where a killed one stopped.",
@@ -31,6 +42,8 @@ def compress(
     quick: bool,
     overrides: tuple[str, ...],
     threads: int | None,
+    activations: str | None,
+    storage: str | None,
     resumable: bool,
 ) -> None:
     """Train, compress, pack and measure what RECIPE says.
@@ -42,6 +55,7 @@ def compress(
     Examples:
       gluonzip compress lenet
       gluonzip compress lenet --quick -o /tmp/trial
+      gluonzip compress lenet --activations dynamic --storage bfloat16
       gluonzip compress lenet --set stages.1.rules.2.sparsity=0.9
       gluonzip compress my_recipe.yaml --set data.folder=/data/mnist
     """
@@ -49,12 +63,12 @@ def compress(
     from gluonzip.cli.console import Bars
     from gluonzip.cli.console import output as terminal
     from gluonzip.model_zoo.runner import run
-    from gluonzip.recipe import load
+    from gluonzip.recipe import load, with_schemes
     from gluonzip.recipe import quick as shorten
     from gluonzip.report.tables import layers, stages, summary
     from gluonzip.report.text import show
 
-    chosen = load(recipe, overrides)
+    chosen = with_schemes(load(recipe, overrides), activations, storage)
     if quick:
         chosen = shorten(chosen)
     folder = output or Path("runs") / (f"{chosen.name}-quick" if quick else chosen.name)

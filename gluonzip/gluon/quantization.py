@@ -50,6 +50,9 @@ def quantize(
     weights: WeightQuantization | None = _INT8_WEIGHTS,
     activations: ActivationQuantization | None = _INT8_ACTIVATIONS,
     layers: Selection = None,
+    skip: Selection = (),
+    skip_first: bool = False,
+    skip_last: bool = False,
     data: Any = None,
 ) -> dict[str, LayerRecord]:
     """Simulate quantization in ``net``, in place: symmetric integers on weights and layer inputs.
@@ -61,8 +64,9 @@ def quantize(
     (LSQ): make the trainer after this call, for they are parameters with gradients. Gradients are
     straight-through. ``None`` for ``weights`` or ``activations`` (or its mode "none") leaves (or
     makes) that side unquantized. Calling it again replaces what was set. ``layers``: see
-    :func:`gluonzip.gluon.layers.select`. Embeddings (whose inputs are indices) and recurrent layers
-    quantize weights only.
+    :func:`gluonzip.gluon.layers.select`; so for ``skip``, which leaves some of them as they are.
+    ``skip_first``, ``skip_last``: so does the first (last) layer in the order of the blocks.
+    Embeddings (whose inputs are indices) and recurrent layers quantize weights only.
 
     Returns a record of every weighted layer by name. Raises ConfigError, PatternError, DataError.
     """
@@ -71,6 +75,10 @@ def quantize(
     if activations is not None and activations.mode == "none":
         activations = None
     chosen = select(net, layers)
+    left_out = _left_out(net, skip, skip_first, skip_last)
+    chosen = {name: layer for name, layer in chosen.items() if name not in left_out}
+    if not chosen:
+        raise ConfigError("no layer is left to quantize: every one of layers= is skipped")
     for layer in chosen.values():
         if not layer.obstacle:
             for attribute in layer.weights:
@@ -83,7 +91,18 @@ def quantize(
     clear_caches(net)
     if data is not None and activations is not None and activations.mode == "static":
         calibrate(net, data)
-    return _records(net, chosen)
+    return _records(net, chosen, left_out)
+
+
+def _left_out(net: Block, skip: Selection, first: bool, last: bool) -> dict[str, str]:
+    """Layers that stay in float32, and why."""
+    found = dict.fromkeys(select(net, () if skip is None else skip), "named in skip")
+    able = [name for name, layer in layers(net).items() if not layer.obstacle]
+    if first and able:
+        found.setdefault(able[0], "the first layer (skip_first)")
+    if last and able:
+        found.setdefault(able[-1], "the last layer (skip_last)")
+    return found
 
 
 def _check(weights: object, activations: object) -> None:
@@ -141,10 +160,12 @@ def _input_obstacle(layer: Layer) -> str:
     return ""
 
 
-def _records(net: Block, chosen: Mapping[str, Layer]) -> dict[str, LayerRecord]:
+def _records(
+    net: Block, chosen: Mapping[str, Layer], left_out: Mapping[str, str]
+) -> dict[str, LayerRecord]:
     records = {}
     for name, layer in layers(net).items():
-        reason = layer.obstacle if name in chosen else NOT_SELECTED
+        reason = layer.obstacle if name in chosen else left_out.get(name, NOT_SELECTED)
         records[name] = LayerRecord(
             name, layer.kind, layer.size, not reason, reason, {} if reason else _facts(layer)
         )

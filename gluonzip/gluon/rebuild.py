@@ -31,6 +31,7 @@ from gluonzip.graph.ir import Constant, Graph, Node
 from gluonzip.graph.ops import OPS
 from gluonzip.graph.validate import validate
 from gluonzip.passes.quantize.dynamic import split_dynamic
+from gluonzip.passes.storage import widen
 
 
 class Holder(HybridBlock):
@@ -98,7 +99,7 @@ class GraphBlock(HybridBlock):
     def __init__(self, graph: Graph, prefix: str | None = None, ctx: Any = None) -> None:
         super().__init__(prefix=prefix)
         validate(graph)
-        graph = split_dynamic(graph)
+        graph = widen(split_dynamic(graph))
         if not graph.inputs:
             raise ConfigError(f"graph {graph.name!r} has no inputs: there is nothing to call")
         self._inputs = [i.name for i in graph.inputs]

@@ -6,6 +6,7 @@ from gluonzip.passes.fold_constants import fold_constants
 from gluonzip.passes.fuse import fuse
 from gluonzip.passes.optimize import optimize, quantize_graph, simplify
 from gluonzip.passes.recognize import recognize
+from gluonzip.passes.storage import store
 
 __all__ = [
     "eliminate",
@@ -17,4 +18,5 @@ __all__ = [
     "quantize_graph",
     "recognize",
     "simplify",
+    "store",
 ]

@@ -8,6 +8,7 @@ from gluonzip.graph import OPS, Constant, Graph, Node
 from gluonzip.graph.interpret import run_node
 from gluonzip.graph.reference import Value
 from gluonzip.graph.reference.integer import fake_quantized_codes
+from gluonzip.passes.storage import widen
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -18,7 +19,7 @@ def fold_constants(graph: Graph) -> Graph:
     plain float32 numbers elsewhere. Nodes that make outputs of the graph stay, and so do opaque
     ones.
     """
-    graph = graph.copy()
+    graph = widen(graph).copy()
     readers = graph.consumers()
     renamed: dict[str, str] = {}
     kept: list[Node] = []

@@ -120,7 +120,7 @@ class _Run:
         self.stage_begin = now
 
     def _graph(self) -> Graph:
-        return to_graph(self.job.net, self.sample.shape, self.recipe.name)
+        return to_graph(self.job.net, self.sample.shape, self.recipe.name, self.job.storage)
 
     def _meta(self) -> dict[str, Any]:
         """What goes with the archive: the recipe, and what it led to."""

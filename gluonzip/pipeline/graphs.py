@@ -6,19 +6,26 @@ from dataclasses import replace
 from typing import Any
 
 from gluonzip.graph import Graph
-from gluonzip.passes import optimize
+from gluonzip.passes import optimize, store
+from gluonzip.spec import FloatStorage
 
 
-def to_graph(net: Any, shape: tuple[int, ...], name: str) -> Graph:
+def to_graph(
+    net: Any,
+    shape: tuple[int, ...],
+    name: str,
+    storage: tuple[FloatStorage, tuple[str, ...]] | None = None,
+) -> Graph:
     """``net`` traced, optimized and, where it simulates quantization, in integers.
 
-    ``shape``: of one batch of its input. Raises TraceError as :func:`gluonzip.gluon.trace`.
+    ``shape``: of one batch of its input. ``storage``: of floats, and of which layers. Raises
+    TraceError as :func:`gluonzip.gluon.trace`, DataError as :func:`gluonzip.passes.store`.
     """
     from gluonzip.gluon import trace
 
     graph = optimize(trace(net, shape))
     graph.name = name
-    return graph
+    return graph if storage is None else store(graph, *storage)
 
 
 def independent(graph: Graph) -> Graph:

@@ -1,7 +1,7 @@
 """Recipes: what happens to which layers, in one YAML file or the equal Python objects."""
 
 from gluonzip.recipe.job import Job
-from gluonzip.recipe.load import NAMED, dump, load, quick
+from gluonzip.recipe.load import NAMED, dump, load, quick, with_schemes
 from gluonzip.recipe.methods import METHODS, Finetune, Method, Prune, Quantize, Together, Train
 from gluonzip.recipe.schema import Data, Network, Recipe
 
@@ -21,4 +21,5 @@ __all__ = [
     "dump",
     "load",
     "quick",
+    "with_schemes",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gluonzip.spec import FloatStorage
 from gluonzip.training import Checkpoints, Progress, Silent
 
 
@@ -28,6 +29,8 @@ class Job:
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     checkpoints: Path | None = None
     every: int | None = None
+    storage: tuple[FloatStorage, tuple[str, ...]] | None = None
+    """How the floats of which layers are to be stored."""
     _runs: int = 0
 
     def next_checkpoints(self, label: str) -> Checkpoints | None:

@@ -52,6 +52,21 @@ def quick(recipe: Recipe) -> Recipe:
     return Recipe.model_validate(values)
 
 
+def with_schemes(recipe: Recipe, activations: str | None, storage: str | None) -> Recipe:
+    """The same recipe with another mode of activations in its stages that quantize (ConfigError if
+    there is none), and a last stage that stores floats in two bytes. None: as it is."""
+    values = recipe.model_dump()
+    stages = list(values["stages"])
+    quantizing = [stage for stage in stages if stage["method"] == "quantize"]
+    if activations is not None and not quantizing:
+        raise ConfigError(f"recipe {recipe.name!r} has no stage 'quantize' to set activations of")
+    for stage in quantizing if activations is not None else ():
+        stage["activations"] = {**(stage["activations"] or {}), "mode": activations}
+    if storage is not None:
+        stages.append({"method": "store", "dtype": storage})
+    return Recipe.model_validate({**values, "stages": stages})
+
+
 def _shorten(value: Any) -> Any:
     if isinstance(value, dict):
         short = {key: _shorten(item) for key, item in value.items()}

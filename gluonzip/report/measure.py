@@ -104,7 +104,7 @@ def _unweighted(name: str, block: Any, parameters: int, sections: list[Any]) -> 
     )
 
 
-VERBS = {"prune": "pruned", "quantize": "quantized"}
+VERBS = {"prune": "pruned", "quantize": "quantized", "store": "stored in two bytes"}
 
 
 def _reason(name: str, records: Records) -> str:

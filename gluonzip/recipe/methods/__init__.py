@@ -6,6 +6,7 @@ from gluonzip.recipe.methods.low_rank import LowRank
 from gluonzip.recipe.methods.prune import Prune
 from gluonzip.recipe.methods.quantize import Quantize
 from gluonzip.recipe.methods.share import Share
+from gluonzip.recipe.methods.store import Store
 from gluonzip.recipe.methods.together import Together
 from gluonzip.recipe.methods.train import Train
 
@@ -17,6 +18,7 @@ METHODS: dict[str, type[Method]] = {
     "distill": Together,
     "share": Share,
     "low_rank": LowRank,
+    "store": Store,
 }
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Prune",
     "Quantize",
     "Share",
+    "Store",
     "Together",
     "Train",
 ]

@@ -19,18 +19,46 @@ from gluonzip.recipe.methods.base import (
     run_fit,
 )
 from gluonzip.recipe.model import Model
-from gluonzip.spec import ActivationQuantization, WeightQuantization, granularity
+from gluonzip.spec import (
+    ActivationQuantization,
+    Binary,
+    Ternary,
+    WeightQuantization,
+    granularity,
+)
 
 
 class Weights(Model):
-    """Integers of weights (:class:`gluonzip.spec.WeightQuantization`)."""
+    """Integers of weights (:class:`gluonzip.spec.WeightQuantization`).
 
+    ``granularity``: per_tensor, per_channel or per_group:SIZE.
+    """
+
+    scheme: Literal["uniform", "ternary", "binary"] = "uniform"
     bits: int = Field(8, ge=2, le=8)
-    granularity: Literal["per_tensor", "per_channel"] = "per_tensor"
+    granularity: str | None = None
     scale: Literal["peak", "learned"] = "peak"
+    threshold: float = Field(0.7, ge=0)
+
+    @model_validator(mode="after")
+    def _meaningful(self) -> Weights:
+        given = self.model_fields_set
+        for field, scheme in (("bits", "uniform"), ("scale", "uniform"), ("threshold", "ternary")):
+            usual = getattr(self, field) == type(self).model_fields[field].default
+            if field in given and not usual and self.scheme != scheme:
+                raise ValueError(f"{field} is for scheme: {scheme}, not {self.scheme}")
+        self.value()
+        return self
 
     def value(self) -> WeightQuantization:
-        return WeightQuantization(self.bits, granularity(self.granularity), self.scale)
+        """``granularity`` left out: per tensor, and per channel for binary weights."""
+        usual = "per_channel" if self.scheme == "binary" else "per_tensor"
+        along = granularity(self.granularity or usual)
+        if self.scheme == "ternary":
+            return Ternary(along, threshold=self.threshold)
+        if self.scheme == "binary":
+            return Binary(along)
+        return WeightQuantization(self.bits, along, self.scale)
 
 
 class Activations(Model):
@@ -39,6 +67,7 @@ class Activations(Model):
     bits: int = Field(8, ge=2, le=8)
     observer: str = "minmax"
     scale: Literal["observed", "learned"] = "observed"
+    mode: Literal["static", "dynamic", "none"] = "static"
 
     @field_validator("observer")
     @classmethod
@@ -47,19 +76,24 @@ class Activations(Model):
         return name
 
     def value(self) -> ActivationQuantization:
-        return ActivationQuantization(self.bits, self.observer, self.scale)
+        return ActivationQuantization(self.bits, self.observer, self.scale, self.mode)
 
 
 class Quantize(Method):
     """Quantize ``layers``; ranges of activations come from the calibration data.
 
-    ``activations: null`` quantizes weights only. With ``training`` the network then trains on
-    through the quantizers (straight-through gradients), and the ranges are taken again at the end
-    unless they are learned.
+    ``activations: {mode: none}`` (or null) quantizes weights only, ``{mode: dynamic}`` takes each
+    batch's own ranges; neither needs calibration data. Layers in ``skip``, and the network's first
+    and last one with ``skip_first`` and ``skip_last``, stay in float32. With ``training`` the
+    network then trains on through the quantizers (straight-through gradients), and the ranges are
+    taken again at the end unless they are learned.
     """
 
     method: Literal["quantize"] = "quantize"
     layers: Layers = ("*",)
+    skip: Layers = ()
+    skip_first: bool = False
+    skip_last: bool = False
     weights: Weights = Weights()
     activations: Activations | None = Activations()
     training: Fit | None = None
@@ -75,23 +109,28 @@ class Quantize(Method):
 
         if self.training is not None:
             need_train_data(self, job)
-        if self.activations is not None and job.calibration_data is None:
+        if self._calibrates() and job.calibration_data is None:
             raise ConfigError(
                 "stage 'quantize' needs calibration_data for the ranges of activations "
-                "(or activations: null, to quantize weights only)"
+                "(or activations: {mode: dynamic}, or null to quantize weights only)"
             )
         select(job.net, self.layers)
+        select(job.net, self.skip)
+
+    def _calibrates(self) -> bool:
+        return self.activations is not None and self.activations.mode == "static"
 
     def run(self, job: Job) -> None:
         from gluonzip.gluon import calibrate, quantize
 
         activations = None if self.activations is None else self.activations.value()
         job.records["quantize"] = quantize(
-            job.net, weights=self.weights.value(), activations=activations, layers=self.layers
-        )
-        if activations is not None:
+            job.net, weights=self.weights.value(), activations=activations, layers=self.layers,
+            skip=self.skip, skip_first=self.skip_first, skip_last=self.skip_last,
+        )  # fmt: skip
+        if self._calibrates():
             calibrate(job.net, job.calibration_data)
         if self.training is not None:
             run_fit(job, self.training, self.distill, "quantize")
-            if activations is not None and activations.scale != "learned":
+            if self._calibrates() and activations.scale != "learned":
                 calibrate(job.net, job.calibration_data)
