@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gluonzip.graph import Graph
+from gluonzip.report.precision import MixedPrecision
 from gluonzip.spec import PerChannel, WeightQuantization
 
 PER_CHANNEL = WeightQuantization(granularity=PerChannel())
@@ -25,8 +26,9 @@ STEPS = (
 
 @dataclass(frozen=True)
 class Choices:
-    """Which steps are on. ``bits``: of weights by layer, where they are not those of ``weights``;
-    ``observers``: by tensor, where it is not ``observer``; ``balance``: its strength, 0 for none;
+    """Which steps are on. ``bits``: of weights by layer, where they are not those of ``weights``
+    (32: the layer stays in float32; 16: and its weights are stored in float16); ``observers``: by
+    tensor, where it is not ``observer``; ``balance``: its strength, 0 for none;
     ``fitted_to``: the observers by tensor that reconstruction reckoned with; ``floats``: layers
     left in float32."""
 
@@ -42,6 +44,11 @@ class Choices:
     reconstruct: bool = False
     fitted_to: Mapping[str, str] = field(default_factory=dict)
     floats: frozenset[str] = frozenset()
+
+    @property
+    def in_floats(self) -> frozenset[str]:
+        """Layers that are not quantized."""
+        return self.floats | {name for name, bits in self.bits.items() if bits >= 16}
 
     @property
     def key(self) -> str:
@@ -66,13 +73,15 @@ class Step:
 @dataclass(frozen=True)
 class AutoResult:
     """``graph``: quantized, ready for the engine. ``steps``: all that was tried, in order.
-    ``skipped``: what was asked for and not tried, and why. ``complete``: False after Ctrl-C."""
+    ``skipped``: what was asked for and not tried, and why. ``complete``: False after Ctrl-C.
+    ``precision``: how the bits of layers were found, if a budget was given."""
 
     graph: Graph
     choices: Choices
     steps: tuple[Step, ...]
     skipped: tuple[str, ...] = ()
     complete: bool = True
+    precision: MixedPrecision | None = None
 
     @property
     def decibels(self) -> float:
@@ -84,4 +93,5 @@ class AutoResult:
             f"{'kept' if step.kept else '':5}{step.decibels:8.2f} dB  {step.name}"
             for step in self.steps
         ]
-        return "\n".join([*lines, *(f"not tried: {reason}" for reason in self.skipped)])
+        lines += [f"not tried: {reason}" for reason in self.skipped]
+        return "\n".join([*([str(self.precision)] if self.precision else []), *lines])

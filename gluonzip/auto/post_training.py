@@ -9,10 +9,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
+from gluonzip.archive import to_bytes
 from gluonzip.auto.checkpoint import Checkpoint, digest_of, fingerprint
 from gluonzip.auto.choices import PER_CHANNEL, STEPS, AutoResult, Choices, Step
-from gluonzip.auto.data import parts
+from gluonzip.auto.data import batches, parts
 from gluonzip.auto.diagnose import diagnose
+from gluonzip.auto.mixed_precision import mixed_precision
 from gluonzip.auto.trials import Trials, readers_of, split
 from gluonzip.errors import ConfigError, GluonzipError
 from gluonzip.graph import Graph
@@ -42,6 +44,8 @@ def quantize_automatically(
     skip: Collection[str] = (),
     steps: Collection[str] = STEPS,
     float_share: float = 0.0,
+    size_budget: float | None = None,
+    latency_budget: float | None = None,
     held_out: float = 0.25,
     trials: int = TRIALS,
     seconds: float = math.inf,
@@ -60,22 +64,34 @@ def quantize_automatically(
     ratio there.
 
     ``data``: as for :func:`gluonzip.diagnose`. ``weights``: bits and granularity; ``bits``: of
-    single layers, by name (:func:`gluonzip.auto.mixed_precision` finds them). ``skip``: layers
-    that stay float32 in any case. ``steps``: some of :data:`STEPS`. ``trials``: the most for
-    observers of single activations. ``seconds``: no trial begins later, and the result says what
-    was left out. ``checkpoint``: a JSON file to go on from after an interruption, with the same
-    arguments; Ctrl-C returns the best so far. Raises ConfigError, DataError (one row),
-    PatternError.
+    single layers, by name. ``size_budget`` (bytes of the archive) or ``latency_budget`` (ms): find
+    them by :func:`gluonzip.auto.mixed_precision` first; no step is kept whose archive would exceed
+    the size. ``skip``: layers that stay float32 in any case. ``steps``: some of :data:`STEPS`.
+    ``trials``: the most for observers of single activations. ``seconds``: no trial begins later,
+    and the result says what was left out. ``checkpoint``: a JSON file to go on from after an
+    interruption, with the same arguments; Ctrl-C returns the best so far. Raises ConfigError,
+    DataError (one row), PatternError.
     """
     _check(held_out, float_share, steps)
     dense = simplify(graph)
     check_names(dense, [*skip, *(bits or {})])
+    precision = None
+    if size_budget is not None or latency_budget is not None:
+        data = [(inputs, None) for inputs, _ in batches(data)]  # gone through twice
+        precision = mixed_precision(
+            graph, data, size_budget=size_budget, latency_budget=latency_budget, weights=weights,
+            skip=skip, held_out=held_out, threads=threads,
+            checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.bits",
+        )  # fmt: skip
+        bits = precision.bits
     fit, judge = split(data, held_out)
     fit = [part for inputs in fit for part in parts(inputs, ROWS)]
     choices = Choices(weights, bits=dict(bits or {}), floats=frozenset(skip))
     owner = fingerprint(dense, (choices.key, digest_of(*(a for b in [*fit, *judge] for a in b))))
     search = _Search(Trials(dense, fit, judge, threads), choices, Checkpoint(checkpoint, owner))
-    return search.run([name for name in STEPS if name in steps], float_share, trials, seconds)
+    search.size_budget = math.inf if size_budget is None else size_budget
+    found = search.run([name for name in STEPS if name in steps], float_share, trials, seconds)
+    return replace(found, precision=precision)
 
 
 def _check(held_out: float, float_share: float, steps: Collection[str]) -> None:
@@ -101,7 +117,7 @@ class _Search:
         self.steps: list[Step] = []
         self.skipped: list[str] = []
         self.built: tuple[str, Graph] | None = None
-        self.best, self.until = -math.inf, math.inf
+        self.best, self.until, self.size_budget = -math.inf, math.inf, math.inf
 
     def run(self, names: list[str], float_share: float, most: int, seconds: float) -> AutoResult:
         todo = {
@@ -146,6 +162,8 @@ class _Search:
                 raise _OutOfTimeError
             graph = self.trials.build(choices)
             found = self.trials.error(graph)
+            if found > self.best and self.size_budget < math.inf and self.steps:
+                found = -math.inf if len(to_bytes(graph)) > self.size_budget else found
             self.known[choices.key] = found
             self.checkpoint.save()
             if found > self.best:

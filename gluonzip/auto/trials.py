@@ -14,7 +14,7 @@ from gluonzip.auto.reconstruction import reconstruct
 from gluonzip.auto.source import GraphSource
 from gluonzip.auto.statistics import Comparison
 from gluonzip.errors import DataError, UnsupportedError
-from gluonzip.graph import OPS, Graph, interpret
+from gluonzip.graph import OPS, Constant, Graph, interpret
 from gluonzip.passes import optimize
 from gluonzip.passes.quantize import Statistics, collect, insert_fake_quantize, ranges
 from gluonzip.passes.quantize.balance import balance, channel_peaks
@@ -58,11 +58,11 @@ class Trials:
         model = self.model(choices)
         graph = self._with_weights(choices, model)
         found = model.ranges(choices, choices.observers)
-        graph = insert_fake_quantize(graph, found, choices.weights, skip=choices.floats)
+        graph = insert_fake_quantize(graph, found, choices.weights, skip=choices.in_floats)
         graph = optimize(graph)
         if choices.bias_correction and not choices.reconstruct:
             graph = correct_bias(graph, model.dense, model.moments)
-        return graph
+        return _halved(graph, {name for name, bits in choices.bits.items() if bits == 16})
 
     def _with_weights(self, choices: Choices, model: Model) -> Graph:
         """The float32 network with integer weights; those of the last choices are kept."""
@@ -81,11 +81,11 @@ class Trials:
         if choices.adaptive_rounding and not choices.reconstruct:
             moments = model.moments
         what = weights_by_layer(model.dense, choices)
-        graph = quantize_weights(model.dense, what, moments, choices.floats)
+        graph = quantize_weights(model.dense, what, moments, choices.in_floats)
         if not choices.reconstruct:
             return graph
         found = model.ranges(choices, choices.fitted_to)
-        return reconstruct(model.dense, graph, found, self.fit, choices.floats, self.threads)
+        return reconstruct(model.dense, graph, found, self.fit, choices.in_floats, self.threads)
 
     def model(self, choices: Choices) -> Model:
         key = choices.equalize, choices.relax_clips, choices.balance
@@ -134,7 +134,10 @@ class Model:
         """By tensor: of its own observer in ``observers``, or else that of the choices."""
         by_observer = {
             name: ranges(
-                self.dense, self.statistics, ActivationQuantization(observer=name), choices.floats
+                self.dense,
+                self.statistics,
+                ActivationQuantization(observer=name),
+                choices.in_floats,
             )
             for name in {choices.observer, *observers.values()}
         }
@@ -150,8 +153,23 @@ def weights_by_layer(graph: Graph, choices: Choices) -> dict[str, WeightQuantiza
     own = {
         name: WeightQuantization(bits, choices.weights.granularity)
         for name, bits in choices.bits.items()
+        if bits < 16
     }
     return {name: own.get(name, choices.weights) for name in layers}
+
+
+def _halved(graph: Graph, layers: Collection[str]) -> Graph:
+    """The float32 weights of ``layers`` as float16, where they are small enough for that."""
+    largest = np.finfo(np.float16).max
+    for node in graph.nodes:
+        names = node.inputs[1:3] if node.name in layers else ()
+        for name in names:
+            constant = graph.constants.get(name)
+            if constant is None or constant.data.dtype != np.float32:
+                continue
+            if np.abs(constant.data).max(initial=0) <= largest:
+                graph.constants[name] = Constant(constant.data.astype(np.float16))
+    return graph
 
 
 def runner(graph: Graph, threads: int | None) -> Callable[..., Any]:
