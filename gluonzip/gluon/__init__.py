@@ -1,6 +1,7 @@
 """Compressing Gluon networks: the only part of gluonzip that imports MXNet."""
 
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
+from gluonzip.gluon.batch_norm import FreezeBatchNorm, freeze_batch_norm
 from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
@@ -14,6 +15,7 @@ from gluonzip.gluon.graph_calibration import calibrate_graph
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, layers, select
 from gluonzip.gluon.legacy import import_symbol
+from gluonzip.gluon.low_bits import LowerBits, QuantizeGradually, quantize_share, set_bits
 from gluonzip.gluon.low_rank import factorize
 from gluonzip.gluon.onnx_import import import_onnx
 from gluonzip.gluon.penalties import BatchNormL1, GroupLasso, L1Penalty, PenalizedLoss
@@ -39,16 +41,19 @@ __all__ = [
     "DistillationLoss",
     "Distiller",
     "Feature",
+    "FreezeBatchNorm",
     "GraphBlock",
     "GroupLasso",
     "L1Penalty",
     "Layer",
     "LayerRecord",
+    "LowerBits",
     "MixturePrior",
     "Movement",
     "PenalizedLoss",
     "Pruner",
     "PruningTarget",
+    "QuantizeGradually",
     "Quantizer",
     "Scheduled",
     "SparseDense",
@@ -64,6 +69,7 @@ __all__ = [
     "expand_symbols",
     "export",
     "factorize",
+    "freeze_batch_norm",
     "import_onnx",
     "import_symbol",
     "iterative",
@@ -77,9 +83,11 @@ __all__ = [
     "prune_by_rate",
     "prune_channels",
     "quantize",
+    "quantize_share",
     "round_biases",
     "run_symbol",
     "select",
+    "set_bits",
     "share",
     "sparse_dot",
     "sparsity",

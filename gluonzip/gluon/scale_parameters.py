@@ -37,6 +37,17 @@ def set_weight_scales(layer: Layer, others: Iterable[Layer]) -> None:
         _start(block, names, start)
 
 
+def restart_weight_scales(layer: Layer) -> None:
+    """Start learned scales anew from the present weights, for the present bits."""
+    block = layer.block
+    for attribute in layer.weights:
+        names = learned_names(attribute)
+        if names[1] in block._reg_params:
+            value = masked_weight(block, attribute)
+            what = block._weight_quantization
+            _start(block, names, first_scale(value, what, block._channel_axis))
+
+
 def _scales_of(
     weight: Parameter, layer: Layer, others: Iterable[Layer], shape: tuple
 ) -> tuple[Parameter, Parameter] | None:

@@ -40,6 +40,7 @@ class Compressed(HybridBlock):
     _codebooks: dict[str, tuple[str, str]]  # weight attribute -> attributes of codes and codebook
     _weight_quantization: WeightQuantization | None
     _activation_quantization: ActivationQuantization | None
+    _quantizing: bool  # False: not yet, on a schedule
     _observer: Any  # called with the layer's input while calibrating
     _channel_axis: int
     _layer_name: str
@@ -53,11 +54,8 @@ class Compressed(HybridBlock):
             params[attribute] = self._transform(
                 F, attribute, params[attribute], masks.get(attribute), shared.get(attribute), scales
             )
-        if INPUT_SCALE in scales:
+        if self._activation_quantization is not None:
             x = self._quantize_input(F, x, scales)
-        elif self._activation_quantization is not None:
-            bits, dtype = self._activation_quantization.bits, self._weights()[0].dtype
-            x = in_float32(F, x, dtype, lambda x: fake_quantize_dynamic(F, x, bits))
         if self._needs_double():
             params = {name: _cast(F, value, "float64") for name, value in params.items()}
             y = super().hybrid_forward(F, _cast(F, x, "float64"), *args, **params)
@@ -98,6 +96,8 @@ class Compressed(HybridBlock):
         scale = self._learned_scale(attribute, scales)
 
         def quantizer(w: Any) -> Any:
+            if not self._quantizing:
+                return _kept(F, w, [] if scale is None else [scale.growth])
             return quantize_weight(F, w, what, raw.shape, axis, scale, name)
 
         return in_float32(F, weight, raw.dtype, quantizer)
@@ -119,9 +119,17 @@ class Compressed(HybridBlock):
                 self._observer(x)
             return x
         self._require_scale()
-        scale = self._learned_scale("input", scales) or scales[INPUT_SCALE]
         bits, dtype = self._activation_quantization.bits, self._weights()[0].dtype
-        return in_float32(F, x, dtype, lambda x: fake_quantize(F, x, scale, bits))
+        scale = self._learned_scale("input", scales) or scales.get(INPUT_SCALE)
+
+        def quantizer(x: Any) -> Any:
+            if not self._quantizing:
+                return _kept(F, x, [v for k, v in scales.items() if k.startswith(INPUT_SCALE)])
+            if scale is None:
+                return fake_quantize_dynamic(F, x, bits)
+            return fake_quantize(F, x, scale, bits)
+
+        return in_float32(F, x, dtype, quantizer)
 
     def _require_scale(self) -> None:
         if not self.calibrated:
@@ -182,6 +190,7 @@ class Compressed(HybridBlock):
         if self._activation_quantization is not None:
             dynamic = "dynamic " if self._activation_quantization.mode == "dynamic" else ""
             added.append(f"{dynamic}{self._activation_quantization.bits}-bit input")
+        added += [] if self._quantizing else ["quantization off"]
         return f"{super().__repr__()} with {', '.join(added) or 'nothing'}"
 
     def _collect_params_with_prefix(self, prefix: str = "") -> dict[str, Parameter]:
@@ -196,6 +205,13 @@ class Compressed(HybridBlock):
         dot = f"{prefix}." if prefix else ""
         own.update({dot + k: v for k, v in everything.items() if k in added})
         return own
+
+
+def _kept(F: Any, x: Any, scales: list[Any]) -> Any:
+    """``x`` as it is, and gradients of zero for ``scales``: a trainer asks for those."""
+    for scale in scales:
+        x = F.broadcast_add(x, F.sum(scale * 0.0, keepdims=True))
+    return x
 
 
 def _cast(F: Any, x: Any, dtype: str) -> Any:
@@ -224,6 +240,7 @@ def compress(layer: Layer) -> Compressed:
         block._codebooks = {}
         block._weight_quantization = None
         block._activation_quantization = None
+        block._quantizing = True
         block._observer = None
         block._channel_axis = 1 if layer.transposed else 0
         block._layer_name = layer.name
