@@ -87,6 +87,8 @@ def _owners(graph: Graph, layers: Collection[str]) -> dict[str, str]:
             owners[constant] = stem
     for node in graph.nodes:
         known = [owners[i] for i in node.present_inputs() if i in owners]
+        if not known and node.name in layers:  # a layer whose parameters are named otherwise
+            known = [node.name]
         for name in node.present_inputs():
             if name in graph.constants and name not in owners and known:
                 owners[name] = known[0]

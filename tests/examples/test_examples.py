@@ -40,6 +40,7 @@ def test_every_example_is_tested():
         "scenes.py",  # the generated data of the training scripts (test_training_scripts.py)
         "gluoncv_classification.py",
         "gluoncv_segmentation.py",
+        "gluoncv_ssd.py",
         "lenet_threshold.py",
         "alexnet_int8.py",
         "resnet_distill.py",
