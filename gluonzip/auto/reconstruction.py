@@ -15,7 +15,7 @@ from gluonzip.passes.quantize.reconstruct import LayerFit
 MEMORY = 512 * 2**20
 """Bytes of activations to keep: of more data the first rows are used."""
 
-ROWS = 16
+ROWS = 64
 """Rows whose patches are looked at together."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from collections.abc import Iterable, Mapping
@@ -36,12 +35,14 @@ class Cuts:
             for name in node.present_inputs():
                 self._last_read[name] = max(at, self._last_read.get(name, -1))
         self._segments: dict[int, _Segment] = {}
+        self._live: dict[int, list[str]] = {}
 
-    @functools.cache  # noqa: B019 (lives as long as the measurement)
     def live(self, at: int) -> list[str]:
         """Names of the tensors alive in front of node ``at``, in the order they are made."""
-        made = self._made_at.items()
-        return [name for name, by in made if by < at <= self._last_read.get(name, -1)]
+        if at not in self._live:  # (functools.cache would keep every engine for good)
+            made = self._made_at.items()
+            self._live[at] = [n for n, by in made if by < at <= self._last_read.get(n, -1)]
+        return self._live[at]
 
     def bytes_per_row(self) -> int:
         """What all tensors take together, for one sample: no less than the engines hold."""
