@@ -2,6 +2,7 @@
 
 from gluonzip.gluon._mxnet import mx as _mx  # noqa: F401 - first: its error is clear
 from gluonzip.gluon.batch_norm import FreezeBatchNorm, freeze_batch_norm
+from gluonzip.gluon.calibration import calibrate
 from gluonzip.gluon.compiled import CompiledBlock
 from gluonzip.gluon.copying import clone
 from gluonzip.gluon.criteria import Movement, PruningTarget, loss_gradients
@@ -23,7 +24,7 @@ from gluonzip.gluon.post_training import Quantizer
 from gluonzip.gluon.pruner import Pruner
 from gluonzip.gluon.pruning import prune
 from gluonzip.gluon.pruning_schedules import iterative, linear, one_shot, polynomial
-from gluonzip.gluon.quantization import calibrate, quantize, strip
+from gluonzip.gluon.quantization import quantize, strip
 from gluonzip.gluon.rate import prune_by_rate, round_biases
 from gluonzip.gluon.rebuild import GraphBlock
 from gluonzip.gluon.record import LayerRecord

@@ -11,7 +11,7 @@ from mxnet.gluon.contrib.estimator import event_handler as events
 
 from gluonzip.errors import DivergedError
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.structure import Block, HybridBlock, parameter_names, plain_type, walk
+from gluonzip.gluon.structure import Block, imperative, parameter_names, plain_type, walk
 
 
 def all_finite(arrays: Iterable[Any]) -> bool:
@@ -113,26 +113,16 @@ def _flat(value: Any) -> list[Any]:
 @contextmanager
 def _watched(net: Block, hook: Any) -> Any:
     """``net`` imperative, in training mode and with ``hook`` on every block; then as it was."""
-    blocks = [block for _, block in walk(net)]
-    active = [
-        b
-        for b in blocks
-        if isinstance(b, HybridBlock) and b._active and not isinstance(b, mx.gluon.SymbolBlock)
-    ]
     statistics = [
         (p, p.list_data()[0].copy())
         for p in net.collect_params().values()
         if p.grad_req == "null" and p._data is not None
     ]
-    hooks = [block.register_forward_hook(hook) for block in blocks]
+    hooks = [block.register_forward_hook(hook) for _, block in walk(net)]
     try:
-        for block in active:
-            block._active = False
-        with mx.autograd.pause(train_mode=True):
+        with imperative(net, train_mode=True):
             yield
     finally:
-        for block in active:
-            block._active = True
         for handle in hooks:
             handle.detach()
         for parameter, value in statistics:

@@ -6,9 +6,9 @@ import dataclasses
 from typing import Any, Literal
 
 from gluonzip.errors import ConfigError
+from gluonzip.gluon.calibration import calibrate
 from gluonzip.gluon.handlers import Scheduled
 from gluonzip.gluon.layers import Layer, Selection, select
-from gluonzip.gluon.quantization import calibrate
 from gluonzip.gluon.scale_parameters import restart_weight_scales
 from gluonzip.gluon.structure import Block, clear_caches
 from gluonzip.gluon.wrapper import INPUT_SCALE, Compressed

@@ -1,26 +1,23 @@
-"""Quantization in training: fake quantizers on weights and layer inputs, and their calibration."""
+"""Quantization in training: fake quantizers on weights and layer inputs, put on and taken off."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from gluonzip.errors import ConfigError, DataError
+from gluonzip.errors import ConfigError
 from gluonzip.gluon._mxnet import mx
-from gluonzip.gluon.arrays import view
-from gluonzip.gluon.batches import batches
+from gluonzip.gluon.by_layer import ByLayer, by_layer
+from gluonzip.gluon.calibration import calibrate
 from gluonzip.gluon.layers import Layer, Selection, layers, select
 from gluonzip.gluon.record import NOT_SELECTED, LayerRecord
 from gluonzip.gluon.scale_parameters import set_input_growth, set_weight_scales
-from gluonzip.gluon.structure import Block, HybridBlock, clear_caches, require_legacy_arrays, walk
+from gluonzip.gluon.structure import Block, clear_caches, require_legacy_arrays
 from gluonzip.gluon.weight_schemes import Parts
 from gluonzip.gluon.wrapper import (
-    INPUT_GROWTH,
     INPUT_SCALE,
-    Compressed,
     add_parameter,
     compress,
     compressed_blocks,
@@ -28,8 +25,7 @@ from gluonzip.gluon.wrapper import (
     no_zeros,
     restore,
 )
-from gluonzip.passes.quantize.observers import find_observer, needs_histogram, observe
-from gluonzip.passes.quantize.statistics import Statistics
+from gluonzip.passes.quantize.observers import find_observer
 from gluonzip.spec import (
     ActivationQuantization,
     Binary,
@@ -37,7 +33,6 @@ from gluonzip.spec import (
     Ternary,
     WeightQuantization,
     granularity_name,
-    max_code,
 )
 
 _INT8_WEIGHTS = WeightQuantization()
@@ -47,8 +42,8 @@ _INT8_ACTIVATIONS = ActivationQuantization()
 def quantize(
     net: Block,
     *,
-    weights: WeightQuantization | None = _INT8_WEIGHTS,
-    activations: ActivationQuantization | None = _INT8_ACTIVATIONS,
+    weights: ByLayer[WeightQuantization] = _INT8_WEIGHTS,
+    activations: ByLayer[ActivationQuantization] = _INT8_ACTIVATIONS,
     layers: Selection = None,
     skip: Selection = (),
     skip_first: bool = False,
@@ -66,30 +61,32 @@ def quantize(
     makes) that side unquantized. Calling it again replaces what was set. ``layers``: see
     :func:`gluonzip.gluon.layers.select`; so for ``skip``, which leaves some of them as they are.
     ``skip_first``, ``skip_last``: so does the first (last) layer in the order of the blocks.
-    Embeddings (whose inputs are indices) and recurrent layers quantize weights only.
+    ``weights`` and ``activations`` may also be a mapping from layer patterns to what they get, e.g.
+    ``{"*": ActivationQuantization(), "features.0": ActivationQuantization(observer="kl")}``: the
+    last pattern that a layer matches counts, and what matches none stays unquantized. Embeddings
+    (whose inputs are indices) and recurrent layers quantize weights only.
 
     Returns a record of every weighted layer by name. Raises ConfigError, PatternError, DataError.
     """
     require_legacy_arrays("quantize")
-    _check(weights, activations)
-    if activations is not None and activations.mode == "none":
-        activations = None
     chosen = select(net, layers)
     left_out = _left_out(net, skip, skip_first, skip_last)
     chosen = {name: layer for name, layer in chosen.items() if name not in left_out}
     if not chosen:
         raise ConfigError("no layer is left to quantize: every one of layers= is skipped")
-    for layer in chosen.values():
-        if not layer.obstacle:
-            for attribute in layer.weights:
-                layer.data(attribute)  # a clear error now rather than NaN later
-            _check_layer(layer, weights)
-    for layer in chosen.values():
-        if not layer.obstacle:
-            _set(layer, weights, activations)
-            set_weight_scales(layer, chosen.values())
+    wanted = _wanted(by_layer(net, chosen, weights), by_layer(net, chosen, activations))
+    left_out |= {name: "no pattern gives it anything" for name in wanted if not any(wanted[name])}
+    chosen = {name: layer for name, layer in chosen.items() if name not in left_out}
+    able = {name: layer for name, layer in chosen.items() if not layer.obstacle}
+    for name, layer in able.items():
+        for attribute in layer.weights:
+            layer.data(attribute)  # a clear error now rather than NaN later
+        _check_layer(layer, wanted[name][0])
+    for name, layer in able.items():
+        _set(layer, *wanted[name])
+        set_weight_scales(layer, chosen.values())
     clear_caches(net)
-    if data is not None and activations is not None and activations.mode == "static":
+    if data is not None and any(a is not None and a.mode == "static" for _, a in wanted.values()):
         calibrate(net, data)
     return _records(net, chosen, left_out)
 
@@ -105,16 +102,23 @@ def _left_out(net: Block, skip: Selection, first: bool, last: bool) -> dict[str,
     return found
 
 
-def _check(weights: object, activations: object) -> None:
-    none = activations is None or getattr(activations, "mode", "") == "none"
-    if weights is None and none:
+Wanted = tuple[WeightQuantization | None, ActivationQuantization | None]
+
+
+def _wanted(weights: Mapping[str, Any], activations: Mapping[str, Any]) -> dict[str, Wanted]:
+    """What each layer gets. ConfigError when none gets anything, and for what is no settings."""
+    for what in weights.values():
+        if not isinstance(what, (WeightQuantization, type(None))):
+            raise ConfigError(f"weights = {what!r} is not a WeightQuantization or None")
+    for what in activations.values():
+        if not isinstance(what, (ActivationQuantization, type(None))):
+            raise ConfigError(f"activations = {what!r} is not an ActivationQuantization or None")
+        if what is not None:
+            find_observer(what.observer)
+    inputs = {n: None if a is None or a.mode == "none" else a for n, a in activations.items()}
+    if not any(weights.values()) and not any(inputs.values()):
         raise ConfigError("quantize needs weights or activations (both are None)")
-    if not isinstance(weights, (WeightQuantization, type(None))):
-        raise ConfigError(f"weights = {weights!r} is not a WeightQuantization or None")
-    if not isinstance(activations, (ActivationQuantization, type(None))):
-        raise ConfigError(f"activations = {activations!r} is not an ActivationQuantization or None")
-    if isinstance(activations, ActivationQuantization):
-        find_observer(activations.observer)
+    return {name: (weights[name], inputs[name]) for name in weights}
 
 
 def _check_layer(layer: Layer, weights: WeightQuantization | None) -> None:
@@ -193,104 +197,6 @@ def _facts(layer: Layer) -> dict[str, Any]:
     if obstacle:
         facts["activations_skipped"] = obstacle
     return facts
-
-
-# ---------------------------------------------------------------- calibration
-def calibrate(net: Block, data: Any) -> dict[str, float]:
-    """Find the input scale of every layer that quantizes its input, with its observer.
-
-    The network runs in inference mode, its input quantizers off, once over ``data`` (see
-    :func:`gluonzip.gluon.batches.batches`); it may be hybridized. Returns the range of each layer's
-    input by layer name (the largest ``|x|``, if the observer is ``minmax``). Raises ConfigError if
-    nothing is there to calibrate, DataError for no batches, for values that are not finite and for
-    a layer that no batch reached.
-    """
-    observed = {
-        layer.name: layer.block
-        for layer in layers(net).values()
-        if isinstance(layer.block, Compressed) and INPUT_SCALE in layer.block._reg_params
-    }
-    if not observed:
-        raise ConfigError("no layer quantizes its input; call gluonzip.gluon.quantize(net) first")
-    watches = _watches(observed)
-    with _observing(net, {block: watches[name] for name, block in observed.items()}):
-        context = next(iter(observed.values()))._reg_params[INPUT_SCALE].list_ctx()[0]
-        for index, inputs in enumerate(batches(data, context)):
-            net(*inputs)
-            for watch in dict.fromkeys(watches.values()):
-                watch.settle(index)
-    for name, watch in watches.items():
-        if not watch.statistics.peaks:
-            raise DataError(
-                f"no calibration batch reached layer {name!r}; leave it out (layers=) or give data "
-                "that uses it"
-            )
-    ranges = {name: _range(block, watches[name].statistics) for name, block in observed.items()}
-    for name, block in observed.items():
-        _set_scale(block, ranges[name])
-    return ranges
-
-
-def _watches(observed: Mapping[str, Compressed]) -> dict[str, _Watch]:
-    """One for each layer; layers that share their parameters share the scale, so one for both."""
-    shared: dict[int, _Watch] = {}
-    watches = {}
-    for name, block in observed.items():
-        histogram = needs_histogram(block._activation_quantization.observer)
-        watch = shared.setdefault(id(block._reg_params[INPUT_SCALE]), _Watch(name, histogram))
-        watches[name] = watch
-    return watches
-
-
-def _range(block: Compressed, statistics: Statistics) -> float:
-    what = block._activation_quantization
-    return observe(what.observer, statistics, what.bits)
-
-
-def _set_scale(block: Compressed, found: float) -> None:
-    limit = np.float32(max_code(block._activation_quantization.bits))
-    scale = np.float32(found) / limit
-    if scale < np.finfo(np.float32).tiny:
-        scale = np.float32(1)  # an input that is always zero
-    block._reg_params[INPUT_SCALE].set_data(mx.nd.array([scale]))
-    if INPUT_GROWTH in block._reg_params:
-        block._reg_params[INPUT_GROWTH].set_data(mx.nd.zeros((1,)))
-
-
-class _Watch:
-    """Statistics of what one layer takes in; computed only after the batch has gone through."""
-
-    def __init__(self, name: str, histogram: bool) -> None:
-        self.statistics = Statistics(f"the input of layer {name!r}", histogram)
-        self._pending: list[Any] = []
-
-    def __call__(self, x: Any) -> None:
-        self._pending.append(x)  # nothing waits here
-
-    def settle(self, batch: int) -> None:
-        for x in self._pending:
-            x = x if x.dtype == np.float32 else x.astype("float32")  # AMP: bfloat16, float16
-            self.statistics.feed(view(x), batch)
-        self._pending.clear()
-
-
-@contextmanager
-def _observing(net: Block, observers: Mapping[Compressed, _Watch]) -> Iterator[None]:
-    """Run ``net`` imperatively and in inference mode with observers in place of quantizers."""
-    active = [b for _, b in walk(net) if isinstance(b, HybridBlock) and b._active]
-    hybrid = [b for b in active if not isinstance(b, mx.gluon.SymbolBlock)]
-    try:
-        for block in hybrid:
-            block._active = False
-        for block, observer in observers.items():
-            block._observer = observer
-        with mx.autograd.pause(train_mode=False):
-            yield
-    finally:
-        for block in hybrid:
-            block._active = True
-        for block in observers:
-            block._observer = None
 
 
 # ---------------------------------------------------------------- taking it off again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gluonzip.errors import UnsupportedError
 from gluonzip.gluon._mxnet import mx
@@ -68,6 +69,27 @@ def parameter_owners(net: Block) -> dict[str, str]:
         for parameter in block._reg_params.values():
             owners.setdefault(parameter.name, path or block.name)
     return owners
+
+
+@contextmanager
+def imperative(net: Block, train_mode: bool) -> Iterator[None]:
+    """Run ``net`` without its compiled graphs and without recording, so that its blocks' Python
+    code and hooks run; then as it was."""
+    active = [
+        block
+        for _, block in walk(net)
+        if isinstance(block, HybridBlock)
+        and block._active
+        and not isinstance(block, mx.gluon.SymbolBlock)
+    ]
+    try:
+        for block in active:
+            block._active = False
+        with mx.autograd.pause(train_mode=train_mode):
+            yield
+    finally:
+        for block in active:
+            block._active = True
 
 
 def clear_caches(net: Block) -> None:
