@@ -77,6 +77,7 @@ RULES: list[tuple[str, Entry]] = [
     (r"^mask_rcnn|^custom_mask", Entry("mask_rcnn", _image(512), _image(128))),
     (r"rcnn", Entry("faster_rcnn", _image(512), _image(128))),
     (r"^ssd_300", Entry("ssd", _image(300), _image(300))),
+    (r"^ssd_512_vgg", Entry("ssd", _image(512), _image(512))),
     (r"^ssd_512", Entry("ssd", _image(512), _image(256))),
     (r"^yolo3", _plain("yolo3", 416, 96)),
     (r"^center_net", _plain("center_net", 512, 128)),
@@ -166,11 +167,21 @@ def build(name: str, small: bool) -> tuple[Any, tuple[tuple[int, ...], ...], str
     net = _construct(name, {**rule.options, **(rule.small_options if small else {})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if small:
+            _few_regions(net)
         net.initialize(_Random(), force_reinit=True)
         # Residual branches add up: in deep networks the numbers would explode.
         for variance in net.collect_params(".*_var$").values():
-            variance.initialize(mx.init.Constant(1.5), force_reinit=True)
+            variance.initialize(mx.init.Constant(2.5), force_reinit=True)
     return net, rule.small if small else rule.full, rule.family
+
+
+def _few_regions(net: Any) -> None:
+    """Detectors of two stages look at 16 regions, not at hundreds."""
+    if hasattr(net, "rpn"):
+        net.rpn._test_post_nms = net._rpn_test_post_nms = 16
+    if hasattr(net, "_rcnn_max_dets"):
+        net._rcnn_max_dets = 16
 
 
 def _construct(name: str, options: dict[str, Any]) -> Any:

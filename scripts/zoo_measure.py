@@ -58,9 +58,11 @@ def _stages(name: str, row: dict[str, Any], note: Callable[[dict[str, Any]], Non
     stage("compile")
     dense = CompiledBlock(net, *shapes)
     got = flat(dense(*inputs))
-    row["segments"] = [str(segment) for segment in dense.partition]
+    row["segments"] = [list(operators(segment)) for segment in dense.partition]
     row["macs_share"] = engine_share(net, shapes, dense)
     stage("fp32")
+    if name.endswith("_int8"):  # MXNet's own integers: what counts is the network in floats
+        expected = in_floats(net, shapes, inputs)
     row["fp32_error"] = difference(got, expected)
     good = row["fp32_error"] <= FP32_BOUND
     if not good and dense.program is not None:
@@ -129,6 +131,20 @@ def forced_difference(net: Any, shapes: Any, inputs: list[Any], program: Any) ->
     return worst
 
 
+def in_floats(net: Any, shapes: Any, inputs: list[Any]) -> list[np.ndarray]:
+    """What MXNet says to the symbol as it was before MXNet quantized it."""
+    import mxnet as mx
+
+    from gluonzip.gluon.tracing import trace_net
+
+    traced = trace_net(net, *shapes)
+    symbol = traced.symbol.select(traced.symbol.heads)
+    given = dict(zip((i.name for i in traced.graph.inputs), inputs, strict=True))
+    values = {**traced.values, **given}
+    found = mx.nd.CachedOp(symbol)(*[values[name] for name in symbol.list_inputs()])
+    return flat(found)
+
+
 def mxnet_tensors(net: Any, shapes: Any, inputs: list[Any], program: Any) -> dict[str, np.ndarray]:
     """What MXNet has at the borders of the program's segments."""
     import mxnet as mx
@@ -168,6 +184,15 @@ def simulated_difference(block: Any, inputs: list[Any]) -> float:
 
 
 # ---------------------------------------------------------------- who computes what
+def operators(segment: Any) -> Iterator[str]:
+    """``operator: why`` of each node that the engine leaves to MXNet; nothing for its own."""
+    from gluonzip.passes.partition import operator
+
+    for node in segment.graph.nodes if segment.foreign is not None else ():
+        if why := segment.foreign[node.name]:
+            yield f"{operator(node)}: {why}"
+
+
 def weighted(block: Any) -> Iterator[tuple[Any, Any]]:
     """(segment, node) of each layer with a weight."""
     for segment in block.partition:

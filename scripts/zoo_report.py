@@ -96,18 +96,24 @@ def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
 def _split(row: dict[str, Any]) -> str:
     if "reason" in row:
         return row["reason"].replace("|", "/")
-    foreign = [s for s in row.get("segments", ()) if s.startswith("MXNet")]
-    if not foreign:
-        return "whole"
-    operators = Counter(op for s in foreign for op in _operators(s))
-    named = ", ".join(f"{op}{f' x{n}' if n > 1 else ''}" for op, n in operators.items())
-    return f"{len(row['segments'])} segments: {named}"
+    segments = row.get("segments", [])
+    found = Counter(said for segment in segments for said in segment)
+    if not found:
+        return "whole" if segments else ""
+    told: dict[str, list[str]] = {}
+    for said, count in found.items():
+        operator, _, why = said.partition(": ")
+        told.setdefault(_reason(why), []).append(f"{operator}{f' x{count}' if count > 1 else ''}")
+    named = "; ".join(f"{', '.join(names)} ({why})" for why, names in told.items())
+    return f"{len(segments)} segments: {named}"
 
 
-def _operators(segment: str) -> list[str]:
-    """Operators in ``MXNet: 3 nodes for tile 'a' (why); where 'b' (why)``."""
-    _, _, listed = segment.partition(" nodes for ")
-    return [item.split(" '")[0] for item in listed.split("; ") if " '" in item]
+def _reason(why: str) -> str:
+    """Short, without what tells one node from another."""
+    for words in ("a constant weight", "no such operator"):
+        if words in why:
+            return f"needs {words}" if words.startswith("a ") else words
+    return why.replace("|", "/")
 
 
 def check(rows: list[dict[str, Any]], names: list[str], checks: Any) -> None:

@@ -28,7 +28,7 @@ REPRESENTATIVE = {
     "faster_rcnn": "faster_rcnn_resnet50_v1b_voc",
     "mask_rcnn": "mask_rcnn_resnet50_v1b_coco",
     "se-resnet": "se_resnet50_v1",
-    "action-2d": "resnet50_v1b_sthsthv2",
+    "action-2d": "inceptionv3_kinetics400",
     "pose": "simple_pose_resnet50_v1b",
     "center_net": "center_net_resnet18_v1b_voc",
     "cifar": "cifar_resnet56_v1",

@@ -158,7 +158,7 @@ class GraphBlock(HybridBlock):
             elif node.op == "identity":
                 a.cast = node.outputs[0] in casts
             elif node.op == "opaque":
-                rebuild_ops.find_operator(mx.sym, a.operator)
+                rebuild_ops.check_operator(node.name, a.operator, a.attrs)
             if node.outputs[0] not in masked or node.outputs[0] in left:
                 steps.append(step)
         read = [name for step in steps for name in step.inputs] + self._results

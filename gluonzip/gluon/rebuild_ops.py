@@ -7,7 +7,7 @@ values (code * scale), so a lowered graph runs as its own simulation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from gluonzip.gluon.precision import in_float32
 from gluonzip.gluon.weight_schemes import Parts, binary
 
 TO_THE_END = 2**31 - 1
+CONTROL_FLOW = ("_foreach", "_while_loop", "_cond")
 _PREFIXES = {
     "_contrib_": "contrib",
     "_linalg_": "linalg",
@@ -66,10 +67,41 @@ def find_operator(F: Any, operator: str) -> Callable[..., Any]:
         found = getattr(module, operator, None)
         if found is not None:
             return found
+    if operator.startswith(("_sg_mkldnn", "_contrib_quantized")):
+        raise UnsupportedError(
+            f"operator {operator!r} needs an MXNet built with oneDNN (mx.runtime.Features() says "
+            "MKLDNN); compress the network that MXNet quantized instead"
+        )
     raise UnsupportedError(
         f"operator {operator!r} is not registered with MXNet {mx.__version__}: load the library "
         "that brings it (mx.library.load) before rebuilding"
     )
+
+
+def check_operator(name: str, operator: str, attrs: Mapping[str, str]) -> None:
+    """UnsupportedError for an operator of node ``name`` that MXNet cannot be asked for again."""
+    if operator in CONTROL_FLOW:
+        raise UnsupportedError(
+            f"node {name!r} is control flow ({operator.lstrip('_')}), whose body is no part of the "
+            "graph: unroll it (cell.unroll, a Python loop of fixed length), or compress the blocks "
+            "inside it one by one"
+        )
+    if operator == "Custom" and not _registered(attrs.get("op_type", "")):
+        kind = attrs.get("op_type", "?")
+        raise UnsupportedError(
+            f"node {name!r} is the custom operator {kind!r}, which this process has not "
+            f"registered: import the module with @mx.operator.register({kind!r}) first"
+        )
+    find_operator(mx.sym, operator)
+
+
+def _registered(kind: str) -> bool:
+    """Does MXNet know a custom operator?"""
+    try:
+        mx.sym.Custom(mx.sym.var("x"), op_type=kind)
+    except mx.MXNetError as error:
+        return "Cannot find" not in str(error)
+    return True
 
 
 OPERATORS: dict[str, Callable[..., Any]] = {}

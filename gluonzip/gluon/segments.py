@@ -114,7 +114,14 @@ def _declined(graph: Graph, error: GluonzipError) -> Exception:
     node = next((n for n in graph.nodes if n.name in quoted), None)
     if node is None or not isinstance(error, UnsupportedError):
         return error
-    return _Declined(node.name, " ".join(str(error).split()))
+    return _Declined(node.name, _plain(node.name, str(error)))
+
+
+def _plain(node: str, message: str) -> str:
+    """The engine's reason, without the node's name in front and its advice to whoever built the
+    graph by hand."""
+    reason = " ".join(message.split()).partition(f"'{node}': ")[2] or message
+    return reason.partition("; run gluonzip")[0]
 
 
 def _with_inputs(graph: Graph, shapes: list[tuple[int, ...]]) -> Graph:

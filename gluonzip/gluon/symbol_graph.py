@@ -12,6 +12,7 @@ import numpy as np
 from gluonzip.errors import ShapeError
 from gluonzip.gluon import tags
 from gluonzip.gluon._mxnet import mx
+from gluonzip.gluon.unquantized import in_floats
 
 Entry = tuple[int, int]
 """(index of a node, index of one of its outputs)."""
@@ -37,7 +38,7 @@ class SymbolGraph:
     """A symbol as nodes in topological order. ``heads`` are the outputs."""
 
     def __init__(self, symbol: Any) -> None:
-        self._json = json.loads(symbol.tojson())
+        self._json = in_floats(json.loads(symbol.tojson()))
         self.nodes = [SymbolNode(raw) for raw in self._json["nodes"]]
         self.heads: list[Entry] = [(head[0], head[1]) for head in self._json["heads"]]
         self.used: list[Entry] = sorted(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from gluonzip.errors import ConfigError, MissingDependencyError
+from gluonzip.errors import ConfigError, DataError, MissingDependencyError
 
 OWN = {
     "lenet": ("gluonzip.model_zoo.lenet.network", "lenet"),
@@ -25,7 +26,8 @@ def get_model(name: str, pretrained: bool = False, **options: Any) -> Any:
     Ours (:data:`OWN`) come first, then ``mxnet.gluon.model_zoo.vision``, then GluonCV.
     ``pretrained=True`` goes to the real loaders of the latter two, which download; without it the
     network is not initialized. Raises ConfigError for a name that nobody knows (with near ones) and
-    for pretrained weights of ours, MissingDependencyError where GluonCV would have to be asked.
+    for pretrained weights of ours, DataError for weights that cannot be downloaded,
+    MissingDependencyError where GluonCV would have to be asked.
     """
     if name in OWN:
         if pretrained:
@@ -38,8 +40,23 @@ def get_model(name: str, pretrained: bool = False, **options: Any) -> Any:
     from mxnet.gluon.model_zoo import vision
 
     if name.lower() in _vision_names():
-        return vision.get_model(name, pretrained=pretrained, **options)
+        with _download(name):
+            return vision.get_model(name, pretrained=pretrained, **options)
     return _from_gluoncv(name, pretrained, options)
+
+
+@contextlib.contextmanager
+def _download(name: str) -> Iterator[None]:
+    """DataError where the weights cannot be fetched, with what to do without a network."""
+    try:
+        yield
+    except OSError as error:  # what both zoos let through: no route, no host, refused
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"the weights of {name!r} cannot be downloaded ({type(error).__name__}: {reason}); "
+            f"build it without (pretrained=False, for GluonCV also pretrained_base=False) and give "
+            "it a file that you have: net.load_parameters(path)"
+        ) from error
 
 
 def _vision_names() -> list[str]:
@@ -66,7 +83,8 @@ def _from_gluoncv(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
     if name.lower() not in names:
         near = _near(name, [*OWN, *_vision_names(), *names])
         raise ConfigError(f"network {name!r} is unknown to gluonzip, MXNet's zoo and GluonCV{near}")
-    return model_zoo.get_model(name, pretrained=pretrained, **options)
+    with _download(name):
+        return model_zoo.get_model(name, pretrained=pretrained, **options)
 
 
 def _near(name: str, known: Iterable[str]) -> str:

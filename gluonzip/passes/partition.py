@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from gluonzip.graph import OPS, Graph, Input, Names, Node
 from gluonzip.passes.quantize.lower import integer_scales
 
+SHOWN = 12
+"""How many foreign nodes a segment names when it is printed."""
 NO_SUCH_OPERATOR = "the op table has no such operator"
 
 

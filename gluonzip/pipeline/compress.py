@@ -16,11 +16,12 @@ from gluonzip.errors import ConfigError, DataError
 from gluonzip.graph import Graph
 from gluonzip.pipeline.errors_of_layers import errors_of_layers
 from gluonzip.pipeline.graphs import independent, to_graph
+from gluonzip.pipeline.open_archive import leaves, open_archive
 from gluonzip.pipeline.result import Result
 from gluonzip.recipe import Job, Recipe, load
 from gluonzip.report import Report, Stage, measure
 from gluonzip.report.machine import machine
-from gluonzip.runtime import Engine, cores
+from gluonzip.runtime import cores
 from gluonzip.training import Progress, Silent, accuracy, pairs, snapshot
 
 
@@ -38,14 +39,19 @@ def compress(
 ) -> Result:
     """Run the stages of ``recipe`` on ``net``, in place, and measure dense against compressed.
 
+    Any network that traces will do: several inputs, nested outputs. Operators that the engine lacks
+    run in MXNet between its segments (``report.partition`` lists them).
+
     ``recipe``: a :class:`gluonzip.recipe.Recipe`, an equal mapping, a YAML file or a built-in name;
     its ``network`` and ``data`` are not used. ``net``: an initialized Gluon network. Data:
     iterables of batches (inputs, labels) that can be gone through again and again (a Gluon
-    DataLoader, an ``mx.io`` iterator, :class:`gluonzip.training.Batches`, a list).
-    ``validation_data`` only measures; nothing is chosen by it. ``teacher``: any callable on a
-    batch, by default the network as it is before the first stage that compresses. ``threads`` of
-    the engine, by default all cores. ``checkpoints``: a folder; the same call with the same folder
-    goes on where a killed one stopped, and ends as an unbroken one would.
+    DataLoader, an ``mx.io`` iterator, :class:`gluonzip.training.Batches`, a list); those of
+    ``calibration_data`` need no labels, and several inputs come as a tuple: ``((x, y), labels)``.
+    ``validation_data`` only measures (top-1 accuracy, of a network of one output); nothing is
+    chosen by it. ``teacher``: any callable on a batch, by default the network as it is before the
+    first stage that compresses. ``threads`` of the engine, by default all cores. ``checkpoints``: a
+    folder; the same call with the same folder goes on where a killed one stopped, and ends as an
+    unbroken one would.
 
     Seeds MXNet's and NumPy's global generators with ``recipe.seed``.
 
@@ -81,7 +87,12 @@ class _Run:
         _seed(self.recipe.seed)
         for stage in self.recipe.stages:
             stage.check(self.job)
-        self._graph()  # a network that cannot be traced, or has no values, fails now
+        graph = self._graph()  # a network that cannot be traced, or has no values, fails now
+        if self.validation_data is not None and len(graph.outputs) != 1:
+            raise ConfigError(
+                "validation_data measures the top-1 accuracy of class scores, but the network has "
+                f"{len(graph.outputs)} outputs; leave it out and evaluate the result yourself"
+            )
         for stage in self.recipe.stages:
             if stage.compresses and self.dense is None:
                 self._keep_dense()
@@ -99,7 +110,7 @@ class _Run:
 
         from gluonzip.gluon.distill.teacher import frozen_copy
 
-        self.dense = snapshot(self.job.net, mx.nd.array(self.sample))
+        self.dense = snapshot(self.job.net, *map(mx.nd.array, self.sample))
         self.dense_weights = measure.effective_weights(self.job.net)
         self.dense_graph = independent(self._graph())
         if self.job.teacher is None:
@@ -120,7 +131,8 @@ class _Run:
         self.stage_begin = now
 
     def _graph(self) -> Graph:
-        return to_graph(self.job.net, self.sample.shape, self.recipe.name, self.job.storage)
+        shapes = [x.shape for x in self.sample]
+        return to_graph(self.job.net, shapes, self.recipe.name, self.job.storage)
 
     def _meta(self) -> dict[str, Any]:
         """What goes with the archive: the recipe, and what it led to."""
@@ -136,7 +148,7 @@ class _Run:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "network.glz"
             info = write(path, graph, meta)
-            engine = Engine.load(path, threads=self.threads)
+            engine = open_archive(path, self.threads)
         scores = None
         if self.validation_data is not None:
             scores = _scores(self.job.net, engine, self.validation_data)
@@ -151,11 +163,18 @@ class _Run:
             stages=tuple(self.stages),
             layers=measure.layer_facts(net, graph, info, self.job.records),
             archive=measure.archive_bytes(info),
-            latency=measure.latencies(_prepared(self.dense), engine, self.sample),
+            latency=measure.latencies(
+                # Detectors may allow one image at a time.
+                _prepared(self.dense),
+                engine,
+                self.sample,
+                (1,) if engine.partition else (1, 64),
+            ),
             agreement=None if scores is None else measure.agreement(scores[0], scores[1]),
             histograms=measure.histograms(self.dense_weights, measure.effective_weights(net)),
             seconds=time.perf_counter() - self.begin,
             diagnosis=errors_of_layers(self.dense_graph, graph, self.sample, self.threads),
+            partition=engine.partition,
         )
         return Result(net, graph, report, meta)
 
@@ -167,35 +186,43 @@ def _seed(seed: int) -> None:
     np.random.seed(seed)
 
 
-def _first_inputs(**sources: Iterable[Any] | None) -> np.ndarray:
+def _first_inputs(
+    calibration_data: Iterable[Any] | None, **labelled: Iterable[Any] | None
+) -> tuple[np.ndarray, ...]:
     """The first batch of inputs of the first data given, as NumPy; each must have a batch."""
+    from gluonzip.gluon.batches import batches
+
+    sources = {}
+    if calibration_data is not None:
+        sources["calibration_data"] = batches(calibration_data)
+    sources |= {name: pairs(data) for name, data in labelled.items() if data is not None}
     found = []
     for name, data in sources.items():
-        if data is not None:
-            try:
-                found.append(next(iter(pairs(data)))[0].asnumpy())
-            except DataError as error:
-                raise DataError(f"{name}: {error}") from None
+        try:
+            first = next(iter(data))
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from None
+        found.append(first if name == "calibration_data" else first[:1])
     if not found:
         raise ConfigError(
             "compress needs data: give train_data, calibration_data or validation_data"
         )
-    return found[0]
+    return tuple(x.asnumpy() for x in found[0])
 
 
 def _dense_bytes(dense: Any) -> int:
     return 4 * sum(p.data().size for p in dense.collect_params().values())
 
 
-def _prepared(net: Any) -> Callable[[np.ndarray], Callable[[], object]]:
+def _prepared(net: Any) -> Callable[..., Callable[[], object]]:
     """``net`` as the latency measurement wants it: a batch to a call that waits for the answer."""
     import mxnet as mx
 
     net.hybridize(static_alloc=True, static_shape=True)
 
-    def prepare(x: np.ndarray) -> Callable[[], object]:
-        batch = mx.nd.array(x)
-        return lambda: net(batch).wait_to_read()
+    def prepare(*arrays: np.ndarray) -> Callable[[], object]:
+        batch = [mx.nd.array(x) for x in arrays]
+        return lambda: [y.wait_to_read() for y in leaves(net(*batch))]
 
     return prepare
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,18 +13,18 @@ from gluonzip.spec import FloatStorage
 
 def to_graph(
     net: Any,
-    shape: tuple[int, ...],
+    shapes: Sequence[tuple[int, ...]],
     name: str,
     storage: tuple[FloatStorage, tuple[str, ...]] | None = None,
 ) -> Graph:
     """``net`` traced, optimized and, where it simulates quantization, in integers.
 
-    ``shape``: of one batch of its input. ``storage``: of floats, and of which layers. Raises
+    ``shapes``: of one batch of each input. ``storage``: of floats, and of which layers. Raises
     TraceError as :func:`gluonzip.gluon.trace`, DataError as :func:`gluonzip.passes.store`.
     """
     from gluonzip.gluon import trace
 
-    graph = optimize(trace(net, shape))
+    graph = optimize(trace(net, *shapes))
     graph.name = name
     return graph if storage is None else store(graph, *storage)
 

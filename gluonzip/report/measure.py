@@ -142,21 +142,22 @@ def agreement(simulated: np.ndarray, engine: np.ndarray) -> Agreement:
 
 
 def latencies(
-    dense: Callable[[np.ndarray], Call],
-    engine: Callable[[np.ndarray], object],
-    sample: np.ndarray,
+    dense: Callable[..., Call],
+    engine: Callable[..., object],
+    sample: tuple[np.ndarray, ...],
     batches: tuple[int, ...] = (1, 64),
     rounds: int = 15,
 ) -> tuple[Latency, ...]:
-    """Dense and engine in turns, on batches made of ``sample`` (N, ...) repeated as needed.
+    """Dense and engine in turns, on batches made of ``sample``, an array (N, ...) for each input,
+    repeated as needed.
 
     ``dense`` makes a call for a batch, so that what is prepared once (its copy of the batch) is not
-    timed; ``engine`` is called with the NumPy array.
+    timed; ``engine`` is called with the NumPy arrays.
     """
     facts = []
     for batch in batches:
-        x = np.ascontiguousarray(np.resize(sample, (batch, *sample.shape[1:])))
-        (before, after), calls = alternate([dense(x), lambda x=x: engine(x)], rounds)
+        xs = [np.ascontiguousarray(np.resize(x, (batch, *x.shape[1:]))) for x in sample]
+        (before, after), calls = alternate([dense(*xs), lambda xs=xs: engine(*xs)], rounds)
         facts.append(Latency(batch, before, after, calls))
     return tuple(facts)
 

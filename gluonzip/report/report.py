@@ -26,7 +26,8 @@ class Report:
     ``dense_bytes``: of the dense network's fp32 parameters. ``dense_accuracy`` and
     ``engine_accuracy``: shares of the validation data, None without any. ``stages``: from the dense
     network on. ``diagnosis``: the errors of the layers on a few samples, what runs against the
-    dense network.
+    dense network. ``partition``: a line for each segment of a network that the engine does not run
+    whole: what it runs, what MXNet runs and why.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Report:
     histograms: tuple[Histogram, ...]
     seconds: float
     diagnosis: Diagnosis | None = None
+    partition: tuple[str, ...] = ()
 
     @property
     def ratio(self) -> float:

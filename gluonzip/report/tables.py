@@ -83,6 +83,7 @@ def _notes(report: Report) -> str:
             f"{same.samples:,} samples ({percent(same.share)}); outputs differ by at most "
             f"{same.largest_difference:.2g}"
         )
+    notes += report.partition
     notes.append(f"{report.seconds:.0f} s in all")
     return "; ".join(notes)
 

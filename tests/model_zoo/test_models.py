@@ -5,7 +5,7 @@ import sys
 import mxnet as mx
 import pytest
 
-from gluonzip.errors import ConfigError, MissingDependencyError
+from gluonzip.errors import ConfigError, DataError, MissingDependencyError
 from gluonzip.model_zoo import OWN, get_model
 
 PARAMETERS = {
@@ -70,3 +70,16 @@ def test_without_gluoncv_the_extra_is_named(monkeypatch):
         get_model("cifar_resnet20_v1")
     with pytest.raises(MissingDependencyError, match="did you mean 'lenet'"):
         get_model("lennet")
+
+
+@pytest.mark.parametrize("name", ["resnet18_v1", "cifar_resnet20_v1"])
+def test_weights_that_cannot_be_downloaded(name, monkeypatch):
+    def unreachable(*given, **kwargs):
+        raise ConnectionError("Failed to resolve host")
+
+    for module in ("mxnet.gluon.model_zoo", "gluoncv.model_zoo"):
+        if module.startswith("gluoncv"):
+            pytest.importorskip("gluoncv")
+        monkeypatch.setattr(f"{module}.model_store.get_model_file", unreachable)
+    with pytest.raises(DataError, match=r"cannot be downloaded.*net\.load_parameters\(path\)"):
+        get_model(name, pretrained=True)

@@ -29,7 +29,7 @@ def net():
 
 
 def facts_of(net, tmp_path, **records):
-    graph = to_graph(net, (1, 2, 5, 5), "n")
+    graph = to_graph(net, [(1, 2, 5, 5)], "n")
     info = archive.write(tmp_path / "n.glz", graph)
     return {layer.name: layer for layer in measure.layer_facts(net, graph, info, records)}, info
 
@@ -78,7 +78,7 @@ def test_shared_parameters_count_once(tmp_path):
     first = nn.Dense(4, in_units=4)
     net.add(first, nn.Dense(4, in_units=4, params=first.params))
     net.initialize()
-    graph = to_graph(net, (1, 4), "n")
+    graph = to_graph(net, [(1, 4)], "n")
     info = archive.write(tmp_path / "n.glz", graph)
     facts = measure.layer_facts(net, graph, info, {})
     assert [layer.parameters for layer in facts] == [20, 0]
