@@ -95,7 +95,7 @@ def shrink(net, recipe, digits: Digits, setting: Setting, quick: bool = False) -
     found: dict = {"seed": recipe.seed, "accuracy": {}, "loss": {}, "graphs": {}}
 
     def note(stage: str) -> None:
-        found["graphs"][stage] = to_graph(net, (1, 1, 28, 28), "lenet")
+        found["graphs"][stage] = to_graph(net, [(1, 1, 28, 28)], "lenet")
         found["accuracy"][stage], found["loss"][stage] = score(net, digits)
 
     note("dense")
