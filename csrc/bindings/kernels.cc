@@ -64,13 +64,19 @@ struct S8 {
     k.pack(g, weights, packed.data());
     return packed;
   }
+  static Buffer for_planes(const ConvGeometry&, const Buffer&) { return {}; }
 };
 struct SparseS8 : S8 {
   using Args = SparseS8Args;
   using Kernel = SparseS8Kernel;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_s8; }
   static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
-    return sparse_pack(g, weights, sparse_form(ceil_div(g.rows(), k.lanes)));
+    return sparse_pack(g, weights, sparse_form(g, k.lanes));
+  }
+  // Weights packed for single pixels know no planes: those to take instead, if any.
+  static Buffer for_planes(const ConvGeometry& g, const Buffer& packed) {
+    if (!SparseForm{sparse_header(packed.data()).form}.one_pixel()) return {};
+    return sparse_repack<Weight>(g, packed, {2});
   }
 };
 struct F32 {
@@ -85,13 +91,19 @@ struct F32 {
     k.pack(g, weights, packed.data());
     return packed;
   }
+  static Buffer for_planes(const ConvGeometry&, const Buffer&) { return {}; }
 };
 struct SparseF32 : F32 {
   using Args = SparseF32Args;
   using Kernel = SparseF32Kernel;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).sparse_f32; }
   static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
-    return sparse_pack(g, weights, sparse_form(ceil_div(g.rows(), k.lanes)));
+    return sparse_pack(g, weights, sparse_form(g, k.lanes));
+  }
+  // Weights packed for single pixels know no planes: those to take instead, if any.
+  static Buffer for_planes(const ConvGeometry& g, const Buffer& packed) {
+    if (!SparseForm{sparse_header(packed.data()).form}.one_pixel()) return {};
+    return sparse_repack<Weight>(g, packed, {2});
   }
 };
 
@@ -185,8 +197,14 @@ class PackedConv {
     args.packed = packed_.front().data();
     args.epilogue = e;
     args.workspace = workspace.data();
-    set_pitches(&args,
-                {input_pitch, output_pitch, residual_pitch != 0 ? residual_pitch : output_pitch});
+    const PlanePitches pitch = {input_pitch, output_pitch,
+                                residual_pitch != 0 ? residual_pitch : output_pitch};
+    set_pitches(&args, pitch);
+    Buffer repacked;
+    if (pitch.input != 0 || pitch.output != 0 || pitch.residual != 0) {
+      repacked = Type::for_planes(g_, packed_.front());
+      if (repacked.size() > 0) args.packed = repacked.data();
+    }
     const int64_t rows = g_.rows(), cut = std::min(row_cut * kernel_.tile_rows, rows);
     const int64_t panel = std::min(panel_cut, panels());
     kernel_.run(args, cut, rows, panel, panels());

@@ -90,9 +90,7 @@ void Planner::infer_types(const std::vector<Shape>& input_shapes) {
     }
   }
   for (const NetworkNode& node : network_.nodes()) {
-    InputTypes inputs;
-    for (int32_t id : node.inputs) inputs.push_back(id < 0 ? nullptr : &types_[id]);
-    OutputTypes outputs = node.op->infer(inputs);
+    OutputTypes outputs = node.op->infer(input_types(node));
     GLZ_CHECK(outputs.size() == node.outputs.size(), kGraph,
               node.op->label() << " has " << node.outputs.size() << " outputs, must have "
                                << outputs.size());
@@ -157,12 +155,20 @@ void Planner::choose_homes() {
   }
 }
 
+InputTypes Planner::input_types(const NetworkNode& node) const {
+  InputTypes inputs;
+  for (int32_t id : node.inputs) inputs.push_back(id < 0 ? nullptr : &types_[id]);
+  return inputs;
+}
+
 bool Planner::only_read_in_planes(int32_t id) const {
   const NetworkTensor& tensor = network_.tensors()[id];
   for (int32_t index : tensor.consumers) {
     const NetworkNode& reader = network_.nodes()[index];
     for (size_t i = 0; i < reader.inputs.size(); ++i) {
-      if (reader.inputs[i] == id && !reader.op->reads_planes(i)) return false;
+      if (reader.inputs[i] == id && !reader.op->reads_planes(i, input_types(reader))) {
+        return false;
+      }
     }
   }
   return !tensor.consumers.empty() && !given_out(id);
@@ -171,8 +177,8 @@ bool Planner::only_read_in_planes(int32_t id) const {
 void Planner::choose_planes() {
   for (const NetworkNode& node : network_.nodes()) {
     const int32_t id = node.outputs[0];
-    tensors_[id].planes =
-        types_[id].rank() == 4 && node.op->writes_planes() && only_read_in_planes(id);
+    tensors_[id].planes = types_[id].rank() == 4 && node.op->writes_planes(input_types(node)) &&
+                          only_read_in_planes(id);
   }
 }
 

@@ -52,6 +52,7 @@ class Planner final : public OpPlan {
   void choose_homes();
   bool flattens(const NetworkNode& node) const;
   void choose_planes();
+  InputTypes input_types(const NetworkNode& node) const;
   bool only_read_in_planes(int32_t tensor) const;
   void place_in_concats();
   bool can_place(int32_t tensor, const Tensor& concat, int64_t channel, bool last) const;

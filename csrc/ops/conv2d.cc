@@ -55,32 +55,21 @@ class Conv2d final : public Op {
     const int64_t taps = filter.taps(), channels = channels_;
     fill_filter(&filter, *weight_, out_, channels_, taps,
                 [=](int64_t o, int64_t c, int64_t t) { return (o * taps + t) * channels + c; });
-    const Shape out = infer(inputs)[0].shape;
-    ConvGeometry geometry = window_.geometry({}, {});
-    geometry.n = out[0];
-    geometry.oh = out[2];
-    geometry.ow = out[3];
-    core_.prepare(std::move(filter), geometry, bias_, tail_, x, table);
-    // Planes hold what the kernel reads and writes without conversion.
-    const auto suits = [&](const TensorType& type) {
-      return core_.takes_planes() && !core_.dynamic() &&
-             element_type(type.dtype) == core_.input_type();
-    };
-    reads_planes_ = suits(*inputs[0]);
-    writes_planes_ = suits(infer(inputs)[0]);
-    adds_planes_ = inputs.size() > 3 && inputs[3] != nullptr && suits(*inputs[3]) && writes_planes_;
+    core_.prepare(std::move(filter), geometry(inputs), bias_, tail_, x, table);
   }
 
-  bool reads_planes(size_t i) const override {
-    return (i == 0 && reads_planes_) || (i == 3 && adds_planes_);
+  bool reads_planes(size_t i, const InputTypes& inputs) const override {
+    if (i == 3) return suits(*inputs[3], inputs) && writes_planes(inputs);
+    return i == 0 && suits(*inputs[0], inputs);
   }
-  bool writes_planes() const override { return writes_planes_; }
+  bool writes_planes(const InputTypes& inputs) const override {
+    return suits(infer(inputs)[0], inputs);
+  }
 
   size_t weight_bytes() const override { return core_.bytes(); }
 
   void plan(OpPlan& plan) const override {
-    const Layout layout =
-        reads_planes_ && plan.input_in_planes(0) ? Layout::kPlanes : Layout::kPixels;
+    const Layout layout = plan.input_in_planes(0) ? Layout::kPlanes : Layout::kPixels;
     const ConvInput input = core_.input(plan, 0, layout);
     const View& x = input.view;
     const View out = plan.output();
@@ -91,8 +80,24 @@ class Conv2d final : public Op {
   }
 
  private:
+  // Of a plan with these inputs.
+  ConvGeometry geometry(const InputTypes& inputs) const {
+    const Shape out = infer(inputs)[0].shape;
+    ConvGeometry geometry = window_.geometry({}, {});
+    geometry.n = out[0];
+    geometry.oh = out[2];
+    geometry.ow = out[3];
+    return geometry;
+  }
+
+  // Planes hold what the kernel reads and writes without conversion.
+  bool suits(const TensorType& type, const InputTypes& inputs) const {
+    return !core_.dynamic() && element_type(type.dtype) == core_.input_type() &&
+           core_.takes_planes(geometry(inputs));
+  }
+
   View residual_view(OpPlan& plan) const {
-    const bool mixed = adds_planes_ && plan.input_in_planes(3) && core_.mixes_residual();
+    const bool mixed = plan.input_in_planes(3) && core_.mixes_residual();
     if (!plan.output_in_planes() && !mixed) return plan.input(3);
     return plan.input_as(3, Layout::kPlanes, core_.input_type());
   }
@@ -104,7 +109,6 @@ class Conv2d final : public Op {
   int64_t groups_;
   bool dynamic_;
   int64_t out_ = 0, channels_ = 0;
-  bool reads_planes_ = false, writes_planes_ = false, adds_planes_ = false;
   ConvCore core_;
 };
 

@@ -245,12 +245,57 @@ void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvG
   SparsePacker<Weight> packer(g);
   const int64_t size = g.kh * g.kw * g.channels;
   for (int64_t o = 0; o < g.out_channels; ++o) packer.add(weights + o * size);
-  SparseChoice choice = choose_sparse(g, integer_, packer.words(), sparse.fast);
-  sparse_ = choice.sparse;
-  note_ = std::move(choice.why);
-  if (!sparse_) return pack(dense, window, filter, weights);
-  packed_ = packer.finish(sparse_form(ceil_div(g.rows(), sparse.lanes)));
-  group_bytes_ = packed_.size();
+  sparse_kernel_ = sparse.fast;
+  policy_ = sparse_policy();
+  SparseChoice now = choose_sparse(g, integer_, packer.words(), sparse_kernel_, policy_);
+  note_ = std::move(now.why);
+  if (now.sparse || may_be_sparse(g, packer.words())) {
+    sparse_.hold(packer.finish(sparse_form(g, sparse.lanes)), packer.words());
+  }
+  if (!now.sparse) pack(dense, window, filter, weights);
+}
+
+bool ConvCore::may_be_sparse(const ConvGeometry& g, int64_t words) const {
+  const auto sparse_with = [&](int64_t images) {
+    ConvGeometry other = g;
+    other.n = images;
+    if (g.n == 1 && g.oh == 1) other.ow = images;  // of a dense layer, which has rows alone
+    return choose_sparse(other, integer_, words, sparse_kernel_, policy_).sparse;
+  };
+  return sparse_with(1) || sparse_with(16);
+}
+
+SparseChoice ConvCore::choose(const ConvGeometry& g) const {
+  if (!sparse_.held()) return {false, note_};
+  return choose_sparse(g, integer_, sparse_.words(), sparse_kernel_, policy_);
+}
+
+bool ConvCore::takes_planes(const ConvGeometry& window) const {
+  const ConvGeometry g = group_geometry(window);
+  return choose(g).sparse && !sparse_form(g, kPixelAlign).one_pixel();
+}
+
+const Buffer& ConvCore::dense_weights(const KernelTable& table) const {
+  const std::lock_guard<std::mutex> lock(*packing_);
+  if (packed_.size() > 0 || !sparse_.held()) return packed_;
+  ConvGeometry g = group_geometry({});
+  g.stride_c = channel_stride(channels_);
+  const auto make = [&](const auto& kernel, const auto& weights) {
+    group_bytes_ = round_up(kernel.packed_bytes(g), 64);
+    packed_ = Buffer(group_bytes_);
+    kernel.pack(g, weights.data(), packed_.data());
+  };
+  if (integer_) {
+    make(table.conv_s8, sparse_.dense<int8_t>(g));
+  } else {
+    make(table.conv_f32, sparse_.dense<float>(g));
+  }
+  return packed_;
+}
+
+size_t ConvCore::bytes() const {
+  const std::lock_guard<std::mutex> lock(*packing_);
+  return packed_.size() + sparse_.bytes() + multiplier_.size() + bias_.size();
 }
 
 ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
@@ -309,7 +354,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
 }
 
 TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel) const {
-  const auto words = static_cast<double>(packed_.as<SparseHeader>()->words);
+  const auto words = static_cast<double>(sparse_.words());
   return [=](int64_t tiles, int64_t panels) {
     ConvGeometry part = g;
     part.n = part.oh = 1;
@@ -335,6 +380,15 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     filled.stride_c = x.layout == Layout::kPlanes ? channel_stride(x.c) : x.stride;
     return filled;
   }();
+  const PlanePitches pitch = {pitch_of(x), pitch_of(out), residual ? pitch_of(*residual) : 0};
+  SparseChoice choice = choose(g);
+  const bool sparse = choice.sparse || pitch.input != 0 || pitch.output != 0 || pitch.residual != 0;
+  const KernelTable& table = plan.table();
+  const int64_t lanes = integer_ ? table.sparse_s8.lanes : table.sparse_f32.lanes;
+  const Buffer& packed =
+      sparse ? sparse_.in_form(g, integer_, sparse_form(g, lanes)) : dense_weights(table);
+  const size_t group_bytes = sparse ? packed.size() : group_bytes_;
+
   Epilogue epilogue = make_epilogue(tail_, tail_.out_scale);
   epilogue.multiplier = integer_ ? multiplier_.as<float>() : nullptr;
   epilogue.bias = bias_.as<float>();
@@ -350,7 +404,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   }
   const int64_t macs =
       g.rows() * g.out_channels * groups_ * g.kh * g.kw * (depthwise_ ? 1 : g.channels);
-  const int64_t traffic = x.bytes() + out.bytes() + static_cast<int64_t>(packed_.size()) +
+  const int64_t traffic = x.bytes() + out.bytes() + static_cast<int64_t>(packed.size()) +
                           (residual ? residual->bytes() : 0);
   const double nanoseconds = std::max(
       macs / ((integer_ ? kS8MacsPerNanosecond : kF32MacsPerNanosecond) / (depthwise_ ? 8 : 1)),
@@ -363,12 +417,13 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     step->multiplier = input.multiplier;
     step->output = out.ref;
     if (residual != nullptr) step->residual = residual->ref;
-    step->packed = packed_.as<char>();
+    step->packed = packed.as<char>();
     step->kernel = kernel;
-    step->note = note_;
+    step->note = choice.why;
     step->macs = macs;
     step->bytes = traffic;
     step->signature = step_signature(kernel, g, groups_, epilogue, plan.threads());
+    if (sparse) step->signature += " " + std::to_string(sparse_.words());
     plan.add(std::move(step));
   };
   const auto depthwise = [&](auto step, const auto& kernel, const char* name) {
@@ -379,8 +434,8 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   };
   const auto grouped = [&](auto step, const auto& kernel, const char* name) {
     step->kernel_run = kernel.run;
-    step->pitch = {pitch_of(x), pitch_of(out), residual ? pitch_of(*residual) : 0};
-    step->group_bytes = group_bytes_;
+    step->pitch = pitch;
+    step->group_bytes = group_bytes;
     step->tile_rows = kernel.tile_rows;
     const double row_bytes = static_cast<double>(x.bytes()) / std::max<int64_t>(x.rows(), 1);
     step->groups = groups_;
@@ -388,8 +443,8 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     const int64_t panels = ceil_div(g.out_channels, kernel.panel);
     const int threads = groups_ == 1 ? plan.threads() : 1;
     const GridCost cost = {nanoseconds, row_bytes * kernel.tile_rows,
-                           static_cast<double>(group_bytes_) * kernel.panel / g.out_channels};
-    step->grids = sparse_
+                           static_cast<double>(group_bytes) * kernel.panel / g.out_channels};
+    step->grids = sparse
                       ? candidate_grids(tiles, panels, threads, sparse_task_cost(g, kernel.panel))
                       : candidate_grids(tiles, panels, threads, cost);
     step->choose(0);
@@ -397,11 +452,10 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     finish(std::move(step), name);
   };
 
-  const KernelTable& table = plan.table();
   if (integer_ && depthwise_) {
     depthwise(std::make_unique<DepthwiseStep<DepthwiseS8Args, DepthwiseS8Kernel, uint8_t>>(),
               table.depthwise_s8, "depthwise_s8");
-  } else if (integer_ && sparse_) {
+  } else if (integer_ && sparse) {
     grouped(std::make_unique<ConvStep<SparseS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
             "sparse_s8");
   } else if (integer_) {
@@ -410,7 +464,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   } else if (depthwise_) {
     depthwise(std::make_unique<DepthwiseStep<DepthwiseF32Args, DepthwiseF32Kernel, float>>(),
               table.depthwise_f32, "depthwise_f32");
-  } else if (sparse_) {
+  } else if (sparse) {
     grouped(std::make_unique<ConvStep<SparseF32Args, SparseF32Kernel, float>>(), table.sparse_f32,
             "sparse_f32");
   } else {

@@ -10,6 +10,8 @@
 #include "epilogue.h"
 #include "op.h"
 #include "partition.h"
+#include "sparse_choice.h"
+#include "sparse_weights.h"
 
 namespace glz {
 
@@ -78,12 +80,13 @@ class ConvCore {
   ElementType input_type() const { return integer_ ? ElementType::kU8 : ElementType::kF32; }
   // Input `i` in that layout, as input_type().
   ConvInput input(OpPlan& plan, size_t i, Layout layout, bool compact = false) const;
-  size_t bytes() const { return packed_.size() + multiplier_.size() + bias_.size(); }
+  size_t bytes() const;
 
-  // Whether it can read and write planes of words, of elements of input_type().
-  bool takes_planes() const { return sparse_; }
-  // Whether a residual in planes suits an output in pixels.
-  bool mixes_residual() const { return sparse_ && out_channels_ % kPlanePanel == 0; }
+  // Whether a plan with these n, oh, ow reads and writes planes of words, of elements of
+  // input_type().
+  bool takes_planes(const ConvGeometry& window) const;
+  // Whether a residual in planes then suits an output in pixels.
+  bool mixes_residual() const { return out_channels_ % kPlanePanel == 0; }
 
   // Adds the step. `geometry` holds n, h, w, kernel, strides, pads, dilation, oh, ow; channels and
   // packing are filled in here. `residual` may be null.
@@ -99,6 +102,12 @@ class ConvCore {
   void pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
                    const Filter& filter, const Weight* weights);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
+  // Dense or sparse, for a plan with these n, oh, ow.
+  SparseChoice choose(const ConvGeometry& g) const;
+  // Whether sparse may pay for other numbers of images than those of the first plan.
+  bool may_be_sparse(const ConvGeometry& g, int64_t words) const;
+  // The dense kernel's weights: made from the sparse ones if only those are there.
+  const Buffer& dense_weights(const KernelTable& table) const;
   // Nanoseconds of so many tiles of rows and panels of output channels, when sparse.
   TaskCost sparse_task_cost(const ConvGeometry& g, int64_t panel) const;
 
@@ -107,13 +116,17 @@ class ConvCore {
   bool dynamic_ = false;
   std::vector<float> weight_scale_;  // of each output channel, if dynamic
   bool depthwise_ = false;
-  bool sparse_ = false;
-  std::string note_;  // why dense or sparse
+  bool sparse_kernel_ = false;  // whether this ISA has one
+  SparsePolicy policy_ = SparsePolicy::kAuto;
+  std::string note_;  // why dense, if no sparse weights are kept
   int64_t groups_ = 1;
   int64_t channels_ = 0, out_channels_ = 0;  // of one group
   int64_t kh_ = 1, kw_ = 1;
-  size_t group_bytes_ = 0;  // packed
-  Buffer packed_, multiplier_, bias_;
+  mutable std::unique_ptr<std::mutex> packing_ = std::make_unique<std::mutex>();
+  mutable size_t group_bytes_ = 0;  // of packed_
+  mutable Buffer packed_;           // dense
+  SparseWeights sparse_;
+  Buffer multiplier_, bias_;
 };
 
 }  // namespace glz

@@ -81,12 +81,17 @@ class Op {
     (void)table;
   }
   virtual size_t weight_bytes() const { return 0; }
-  // Whether, as prepared, it reads input i or writes its output in planes of words.
-  virtual bool reads_planes(size_t i) const {
+  // Whether, as prepared, it reads input i or writes its output in planes of words when a plan has
+  // these inputs.
+  virtual bool reads_planes(size_t i, const InputTypes& inputs) const {
     (void)i;
+    (void)inputs;
     return false;
   }
-  virtual bool writes_planes() const { return false; }
+  virtual bool writes_planes(const InputTypes& inputs) const {
+    (void)inputs;
+    return false;
+  }
 
   virtual void plan(OpPlan& plan) const = 0;
 

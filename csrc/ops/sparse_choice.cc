@@ -23,10 +23,12 @@ struct CostTable {
   // Measured on one Zen 5 core (AVX-512 VNNI) by gluonzip bench --calibrate.
   Costs s8 = {{"dense_vector", 0.128}, {"dense_finish", 0.86},  {"sparse_vector", 0.172},
               {"sparse_word", 0.118},  {"sparse_row", 1.33},    {"sparse_spill", 0.19},
-              {"sparse_stage", 1.59},  {"sparse_finish", 1.24}, {"weight_byte", 0.017}};
+              {"sparse_stage", 1.59},  {"sparse_finish", 1.24}, {"sparse_gather", 0.2},
+              {"weight_byte", 0.017}};
   Costs f32 = {{"dense_vector", 0.13}, {"dense_finish", 0.28},  {"sparse_vector", 0.194},
                {"sparse_word", 0.0},   {"sparse_row", 0.0},     {"sparse_spill", 0.73},
-               {"sparse_stage", 0.81}, {"sparse_finish", 3.17}, {"weight_byte", 0.017}};
+               {"sparse_stage", 0.81}, {"sparse_finish", 3.17}, {"sparse_gather", 0.2},
+               {"weight_byte", 0.017}};
 };
 
 CostTable& table() {
@@ -34,7 +36,7 @@ CostTable& table() {
   return costs;
 }
 
-SparseForm form_of(const ConvGeometry& g) { return sparse_form(ceil_div(g.rows(), kLanes)); }
+SparseForm form_of(const ConvGeometry& g) { return sparse_form(g, kLanes); }
 
 SparseDepth depth_of(const ConvGeometry& g, bool integer) {
   return integer ? sparse_depth<int8_t>(g, form_of(g)) : sparse_depth<float>(g, form_of(g));
@@ -70,8 +72,14 @@ CostCounts dense_counts(const ConvGeometry& g, bool integer) {
 }
 
 CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
+  const SparseForm form = form_of(g);
+  if (form.one_pixel()) {
+    return {{"sparse_gather", words},
+            {"sparse_finish", static_cast<double>(g.out_channels)},
+            {"weight_byte", 6.0 * words}};
+  }
   const SparseDepth depth = depth_of(g, integer);
-  const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, form_of(g).vectors);
+  const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, form.vectors);
   const double sums = static_cast<double>(vecs * g.out_channels);
   return {{"sparse_vector", words * static_cast<double>(vecs)},
           {"sparse_word", words * static_cast<double>(chunks)},
@@ -105,8 +113,8 @@ double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words) {
   return total(sparse_counts(g, integer, words), sparse_costs(integer));
 }
 
-SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available) {
-  const SparsePolicy policy = sparse_policy();
+SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available,
+                           SparsePolicy policy) {
   const int64_t all = g.out_channels * depth_of(g, integer).words;
   SparseChoice choice;
   std::ostringstream why;
@@ -117,8 +125,6 @@ SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, b
     why << "GLUONZIP_SPARSE says " << (choice.sparse ? "always" : "never");
   } else if (!available) {
     why << "this instruction set has no sparse kernel";
-  } else if (g.rows() < kLanes) {
-    why << "with " << g.rows() << " rows most lanes of the sparse kernel would idle";
   } else {
     const double sparse = sparse_nanoseconds(g, integer, static_cast<double>(words));
     const double ratio = sparse / total(dense_counts(g, integer), sparse_costs(integer));

@@ -36,7 +36,8 @@ struct SparseChoice {
 };
 
 // What is faster by the estimate, or what the policy says. `available`: whether a sparse kernel was
-// written for this ISA and these weights have one group.
-SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available);
+// written for this ISA.
+SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available,
+                           SparsePolicy policy);
 
 }  // namespace glz

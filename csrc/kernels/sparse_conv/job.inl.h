@@ -21,16 +21,16 @@ struct Workspace {
   int64_t pads, tile, sums, lines, added, partial, total;  // offsets in bytes
 };
 
-// Of a tile in any form: the widest is the largest.
-constexpr int64_t kTileBytes =
-    (SparseForm{kMostVectors}.slice_words() + kPadPlace + 1) * kMostVectors * kBytes;
+// Of a tile in any form but that of one pixel: the widest is the largest.
+constexpr int64_t kTileBytes = (SparseForm{kMostVectors}.slice_words() + 4) * kMostVectors * kBytes;
 
 Workspace make_workspace(const ConvGeometry& g) {
   const SparseDepth depth = sparse_depth<Kernel::Weight>(g, {kMostVectors});
   Workspace w;
   w.pads = 0;
   w.tile = aligned(4 * depth.tap_words + 64);
-  w.sums = w.tile + kTileBytes;
+  const int64_t pixel = 4 * (depth.words + 4);
+  w.sums = w.tile + (g.kh * g.kw == 1 && pixel > kTileBytes ? aligned(pixel) : kTileBytes);
   w.lines = w.sums + kSparseBlock * kPitch;
   w.added = w.lines + kMaxVecs * kLanes * kLineBytes;
   w.partial = w.added + kMaxVecs * kLanes * kLineBytes;

@@ -106,8 +106,8 @@ class PackedLayout {
                   int32_t* count) const {
     for (int64_t i = 0; i < stored; ++i, ++*count) {
       const bool there = i < part.count();
-      const int64_t place = there ? words_[part.begin + i].place - depth_.begin(slice)
-                                  : form_.slice_words() + kPadPlace;
+      const int64_t place =
+          there ? words_[part.begin + i].place - depth_.begin(slice) : depth_.pad_place();
       to->words[*count] = there ? words_[part.begin + i].word : 0;
       to->index[*count] = static_cast<uint16_t>(place * form_.unit());
     }

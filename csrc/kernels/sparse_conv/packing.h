@@ -9,8 +9,8 @@
 // Output channels come in blocks of kSparseBlock. Within a block each slice
 // has an order of its own, by falling number of words, and pairs in that order
 // have the same number of words, an even one, filled up with words of zero that
-// belong to the place `slice words + kPadPlace`, where kernels keep zeros: how
-// often a loop ends is then foreseen nearly always. An odd number of channels is
+// belong to the place depth.pad_place(), where kernels keep zeros: how often a
+// loop ends is then foreseen nearly always. An odd number of channels is
 // made even by one without words.
 //
 //   SparseHeader   start: int32[even out]   begin: int32[slices * pairs + 1]
@@ -32,19 +32,24 @@
 namespace glz {
 
 constexpr int64_t kSparseBlock = 32;
-constexpr int64_t kPadPlace = 3;  // behind a slice: staging writes up to three words more
 constexpr int64_t kIndexSlack = 8;
 
-// How weights are cut, by the vectors of pixels in a chunk: 8, 4 or 2.
+// How weights are cut, by the vectors of pixels in a chunk: 8, 4 or 2; or 1: for products of one
+// pixel and one tap, which have no vectors of pixels.
 struct SparseForm {
   int64_t vectors;
-  constexpr int64_t slice_words() const { return 640 / vectors; }  // at most; 40 KB of tile
-  constexpr int64_t unit() const { return 8 * vectors; }
+  constexpr bool one_pixel() const { return vectors == 1; }
+  // At most: 40 KB of tile; or what an index can say.
+  constexpr int64_t slice_words() const { return one_pixel() ? 65000 : 640 / vectors; }
+  constexpr int64_t unit() const { return one_pixel() ? 1 : 8 * vectors; }
 };
 constexpr int64_t kMostVectors = 8;
 
-// For chunks of about so many vectors.
-static inline SparseForm sparse_form(int64_t vectors) {
+// For layers of so many output pixels, by kernels whose vectors have so many lanes.
+static inline SparseForm sparse_form(const ConvGeometry& g, int64_t lanes) {
+  const int64_t rows = g.rows();
+  if (rows == 1 && g.kh * g.kw == 1) return {1};
+  const int64_t vectors = (rows + lanes - 1) / lanes;
   const int64_t chunks = (vectors + kMostVectors - 1) / kMostVectors;
   const int64_t each = chunks == 0 ? kMostVectors : (vectors + chunks - 1) / chunks;
   return {each > 4 ? 8 : each > 2 ? 4 : 2};
@@ -63,6 +68,8 @@ constexpr int64_t kPerWord = 4 / static_cast<int64_t>(sizeof(Weight));
 struct SparseDepth {
   int64_t tap_words, words, slices;
   int64_t begin(int64_t slice) const { return words * slice / slices; }
+  // Behind the longest slice, and what staging writes too much.
+  int64_t pad_place() const { return (slices == 0 ? 0 : (words + slices - 1) / slices) + 3; }
 };
 
 template <typename Weight>

@@ -16,6 +16,8 @@
 #include "multiply.inl.h"
 #include "stage_pixels.inl.h"
 #include "stage_planes.inl.h"
+//
+#include "one_pixel.inl.h"
 
 // Places [begin, end) of the depth, for all pixels of the chunk.
 template <int V>
@@ -95,7 +97,7 @@ Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
              panel_begin,
              panel_end,
              g.stride_c * static_cast<int64_t>(sizeof(*a.input)),
-             form.vectors * kBytes,
+             form.one_pixel() ? 4 : form.vectors * kBytes,
              g.kh * g.kw == 1 && g.sh == 1 && g.sw == 1 && g.pad_top == 0 && g.pad_left == 0 &&
                  g.oh == g.h && g.ow == g.w,
              false,
@@ -108,8 +110,7 @@ Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
     e.hi = within_codes(e.hi);
   }
   job.tame = is_tame(e, panel_begin * kPanel, least(g.out_channels, panel_end * kPanel));
-  memset(job.tile + (form.slice_words() + kPadPlace) * job.tile_pitch, 0,
-         static_cast<size_t>(job.tile_pitch));
+  memset(job.tile + depth.pad_place() * job.tile_pitch, 0, static_cast<size_t>(job.tile_pitch));
   for (int64_t i = 0; i < at.tile; i += 4) {
     const uint32_t pad = Kernel::kPadWord;
     memcpy(workspace + at.pads + i, &pad, sizeof pad);
@@ -124,6 +125,7 @@ void run(const Kernel::Args& a, int64_t row_begin, int64_t row_end, int64_t bloc
                                   run_chunk<5>, run_chunk<6>, run_chunk<7>, run_chunk<8>};
   if (row_end <= row_begin || block_end <= block_begin) return;
   const Job job = make_job(a, block_begin, block_end);
+  if (sparse_header(a.packed).form == 1) return run_pixels(job, row_begin, row_end);
   const int64_t vecs = parts(row_end - row_begin, kLanes);
   const int64_t chunks = parts(vecs * kBytes, job.tile_pitch);
   for (int64_t i = 0; i < chunks; ++i) {

@@ -13,9 +13,10 @@ namespace {
 #include "../vector/vector512.inl.h"
 //
 #include "../sparse_conv/pixels512.inl.h"
+#include "../sparse_conv/small.inl.h"
 #include "../vector/finish.inl.h"
 
-struct Kernel {
+struct Kernel : SmallFloats {
   using Args = SparseF32Args;
   using Weight = float;
   using Acc = __m512;

@@ -14,7 +14,7 @@ struct SparseF32Args : ConvF32Args {
 };
 
 struct SparseF32Kernel {
-  // Weights are packed by sparse_conv/packer.h.
+  // See SparseS8Kernel.
   size_t (*workspace_bytes)(const ConvGeometry&);
   int64_t panel;
   int64_t tile_rows;

@@ -13,9 +13,10 @@ namespace {
 #include "../vector/vector512.inl.h"
 //
 #include "../sparse_conv/pixels512.inl.h"
+#include "../sparse_conv/small.inl.h"
 #include "../vector/finish.inl.h"
 
-struct Kernel {
+struct Kernel : SmallIntegers {
   using Args = SparseS8Args;
   using Weight = int8_t;
   using Acc = __m512i;
@@ -32,6 +33,9 @@ struct Kernel {
     Word w = _mm512_set1_epi32(static_cast<int32_t>(x));
     asm("" : "+v"(w));  // or else it is broadcast from memory for each vector
     return w;
+  }
+  static Small small_mul_add(Small acc, __m128i x, __m128i w) {
+    return _mm_dpbusd_epi32(acc, x, w);
   }
   static Acc mul_add(Acc acc, Acc x, Word w) { return _mm512_dpbusd_epi32(acc, x, w); }
 };

@@ -13,6 +13,7 @@ namespace {
 #include "../vector/vector256.inl.h"
 //
 #include "../sparse_conv/pixels256.inl.h"
+#include "../sparse_conv/small.inl.h"
 #include "../vector/finish.inl.h"
 //
 #include "kernel256.inl.h"
@@ -23,6 +24,9 @@ struct Kernel : Integer256 {
     Word w = _mm256_set1_epi32(static_cast<int32_t>(x));
     asm("" : "+x"(w));  // or else it is broadcast from memory for each vector
     return w;
+  }
+  static Small small_mul_add(Small acc, __m128i x, __m128i w) {
+    return _mm_dpbusd_avx_epi32(acc, x, w);
   }
   static Acc mul_add(Acc acc, Acc x, Word w) { return _mm256_dpbusd_avx_epi32(acc, x, w); }
 };

@@ -15,7 +15,7 @@ struct SparseS8Args : ConvS8Args {
 };
 
 struct SparseS8Kernel {
-  // Weights are packed by sparse_conv/packer.h.
+  // Weights are packed by sparse_conv/packer.h; for single pixels (SparseForm) they take no planes.
   size_t (*workspace_bytes)(const ConvGeometry&);
   int64_t panel;
   int64_t tile_rows;

@@ -1,6 +1,6 @@
 // The parts of Kernel (sparse_conv/run.inl.h) that AVX2 and AVX-VNNI share.
 
-struct Integer256 {
+struct Integer256 : SmallIntegers {
   using Args = SparseS8Args;
   using Weight = int8_t;
   using Acc = __m256i;
