@@ -53,7 +53,7 @@ def test_observers_differ():
     net = network()
     quantize(net, weights=None)
     found = {what: calibrate(net, batches(), what)["0"] for what in OBSERVERS}
-    assert len(set(found.values())) >= len(OBSERVERS) - 1
+    assert len({found[what] for what in ("minmax", "moving_average", "kl")}) == 3
     assert net[0]._activation_quantization.observer == list(OBSERVERS)[-1]
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from gluonzip.errors import ConfigError
 from gluonzip.passes.quantize.observers import find_observer
@@ -75,6 +75,11 @@ class Activations(Model):
         find_observer(name)
         return name
 
+    @property
+    def calibrates(self) -> bool:
+        """Are there ranges to be found on calibration data?"""
+        return self.mode == "static"
+
     def value(self) -> ActivationQuantization:
         return ActivationQuantization(self.bits, self.observer, self.scale, self.mode)
 
@@ -87,6 +92,11 @@ class Quantize(Method):
     and last one with ``skip_first`` and ``skip_last``, stay in float32. With ``training`` the
     network then trains on through the quantizers (straight-through gradients), and the ranges are
     taken again at the end unless they are learned.
+
+    While it trains, ``freeze_batch_norm: 2`` freezes the statistics of batch norms after 2 epochs,
+    ``lower_bits: {2: 6, 4: 4}`` gives weights 6 bits from epoch 2 on and 4 from epoch 4, and
+    ``extension: true`` runs the quantizers as C++ operators, compiled on this machine
+    (:func:`gluonzip.gluon.load_extension`).
     """
 
     method: Literal["quantize"] = "quantize"
@@ -98,10 +108,21 @@ class Quantize(Method):
     activations: Activations | None = Activations()
     training: Fit | None = None
     distill: Distill | None = None
+    freeze_batch_norm: float | None = Field(None, ge=0)
+    lower_bits: dict[NonNegativeInt, Annotated[int, Field(ge=2, le=8)]] = Field(
+        default_factory=dict
+    )
+    extension: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Quantize:
         distill_trains(self.training, self.distill)
+        for field in ("freeze_batch_norm", "lower_bits", "extension"):
+            value = getattr(self, field)
+            if self.training is None and value is not None and value not in ({}, False):
+                raise ValueError(f"{field} needs training: say for how many epochs")
+        if self.lower_bits and self.weights.scheme != "uniform":
+            raise ValueError(f"lower_bits: {self.weights.scheme} weights have no bits to lower")
         return self
 
     def check(self, job: Job) -> None:
@@ -118,11 +139,25 @@ class Quantize(Method):
         select(job.net, self.skip)
 
     def _calibrates(self) -> bool:
-        return self.activations is not None and self.activations.mode == "static"
+        return self.activations is not None and self.activations.calibrates
+
+    def _handlers(self, net: Any) -> list[Any]:
+        from gluonzip.gluon import FreezeBatchNorm, LowerBits
+        from gluonzip.schedule import Steps
+
+        handlers: list[Any] = []
+        if self.freeze_batch_norm is not None:
+            handlers.append(FreezeBatchNorm(net, self.freeze_batch_norm, unit="epoch"))
+        if self.lower_bits:
+            steps = Steps(tuple(sorted(self.lower_bits.items())), start=self.weights.bits)
+            handlers.append(LowerBits(net, steps, unit="epoch"))
+        return handlers
 
     def run(self, job: Job) -> None:
-        from gluonzip.gluon import calibrate, quantize
+        from gluonzip.gluon import calibrate, load_extension, quantize
 
+        if self.extension:
+            load_extension()
         activations = None if self.activations is None else self.activations.value()
         job.records["quantize"] = quantize(
             job.net, weights=self.weights.value(), activations=activations, layers=self.layers,
@@ -131,6 +166,7 @@ class Quantize(Method):
         if self._calibrates():
             calibrate(job.net, job.calibration_data)
         if self.training is not None:
-            run_fit(job, self.training, self.distill, "quantize")
+            handlers = self._handlers(job.net)
+            run_fit(job, self.training, self.distill, "quantize", handlers=handlers)
             if self._calibrates() and activations.scale != "learned":
                 calibrate(job.net, job.calibration_data)

@@ -52,6 +52,12 @@ class Together(Method):
                 f"quantize.begin = {self.quantize.begin} lies before prune.until = "
                 f"{self.prune.until}: ranges would be taken of a network that is still changing"
             )
+        sides = (self.quantize.weights, self.quantize.activations) if self.quantize else ()
+        if any(side is not None and side.scale == "learned" for side in sides):
+            raise ValueError(
+                "quantize: learned scales train from the first step on; give them a stage of their "
+                "own: {method: quantize, training: ..., distill: ...}"
+            )
         return self
 
     def check(self, job: Job) -> None:
@@ -62,11 +68,15 @@ class Together(Method):
             select(job.net, rule.layers)
         if self.quantize is not None:
             select(job.net, self.quantize.layers)
-            if self.quantize.activations is not None and job.calibration_data is None:
+            if self._calibrates() and job.calibration_data is None:
                 raise ConfigError(
                     "stage 'distill' needs calibration_data for the ranges of activations "
                     "(or quantize: {activations: null}, to quantize weights only)"
                 )
+
+    def _calibrates(self) -> bool:
+        what = self.quantize and self.quantize.activations
+        return what is not None and what.calibrates
 
     def run(self, job: Job) -> None:
         from gluonzip.gluon import calibrate
@@ -74,7 +84,7 @@ class Together(Method):
         steps = self.training.epochs * batches_of(job)
         handlers = [*self._pruning(job, steps), *self._quantizing(job, steps)]
         run_fit(job, self.training, self.distill, "distill", handlers=handlers)
-        if self.quantize is not None and self.quantize.activations is not None:
+        if self._calibrates():
             calibrate(job.net, job.calibration_data)
 
     def _pruning(self, job: Job, steps: int) -> list[Any]:
@@ -105,5 +115,5 @@ class Together(Method):
         job.records["quantize"] = quantize(
             job.net, weights=what.weights.value(), activations=activations, layers=what.layers
         )
-        if activations is not None:
+        if self._calibrates():
             calibrate(job.net, job.calibration_data)
