@@ -27,6 +27,8 @@ from gluonzip.spec import (
     granularity,
 )
 
+Bits = Annotated[int, Field(ge=2, le=8)]
+
 
 class Weights(Model):
     """Integers of weights (:class:`gluonzip.spec.WeightQuantization`).
