@@ -81,13 +81,27 @@ def _answer(teacher: Any, x: Any) -> Any:
         return teacher(x)
 
 
+def answers(net: Any, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The classes that the engine finds, and those of the network itself."""
+    engine, found = Engine.from_graph(optimize(trace(net, SHAPE))), []
+    for i in range(0, len(images), 250):
+        batch = images[i : i + 250]
+        simulated = net(mx.nd.array(batch)).asnumpy()
+        found.append((engine(batch).argmax(1), simulated.argmax(1)))
+    deployed, simulated = (np.concatenate(side) for side in zip(*found, strict=True))
+    return deployed, simulated
+
+
 def accuracy(net: Any, digits: Any) -> float:
     """Percent of the test digits that the engine gets right."""
-    engine = Engine.from_graph(optimize(trace(net, SHAPE)))
-    scores = np.concatenate(
-        [engine(digits.test_images[i : i + 250]) for i in range(0, len(digits.test_images), 250)]
-    )
-    return 100 * float((scores.argmax(1) == digits.test_labels).mean())
+    deployed, _ = answers(net, digits.test_images)
+    return 100 * float((deployed == digits.test_labels).mean())
+
+
+def agreement(net: Any, digits: Any) -> float:
+    """Percent of all digits for which engine and simulation find the same class (T16)."""
+    deployed, simulated = answers(net, np.concatenate([digits.train_images, digits.test_images]))
+    return 100 * float((deployed == simulated).mean())
 
 
 def measure(name: str, seed: int, quick: bool = False, parameters: str | None = None) -> dict:
@@ -104,6 +118,7 @@ def measure(name: str, seed: int, quick: bool = False, parameters: str | None = 
     train_low_bits(net, recipe, digits, Training(1, 5e-4) if quick else TRAINING)
     found["trained"] = accuracy(net, digits)
     found["drop"] = found["dense"] - found["trained"]
+    found["agreement"] = agreement(net, digits)
     found["cpu_seconds"] = time.process_time() - begin
     return found
 
@@ -115,19 +130,23 @@ def main() -> None:
     chosen = options.parse_args()
     load_extension()
     rows, checks = [], benchmark.Checks()
-    print(f"| network | seed | dense, % | {BITS} bits, rounded | {BITS} bits, trained | drop |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(
+        f"| network | seed | dense, % | {BITS} bits, rounded | {BITS} bits, trained | drop | agree, % |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for name in chosen.network:
         for seed in chosen.seed:
             row = measure(name, seed, chosen.quick)
             rows.append(row)
             print(
                 f"| {name} | {seed} | {row['dense']:.2f} | {row['rounded']:.2f} "
-                f"| {row['trained']:.2f} | {row['drop']:.2f} |",
+                f"| {row['trained']:.2f} | {row['drop']:.2f} | {row['agreement']:.2f} |",
                 flush=True,
             )
             if not chosen.quick:
                 checks.at_most("T15", f"{name}, seed {seed}, points lost", row["drop"], DROP)
+                same = f"{name}, seed {seed}, engine and simulation, %"
+                checks.at_least("T16", same, row["agreement"], 99.9)
     benchmark.finish(chosen, {"rows": rows}, checks)
 
 
