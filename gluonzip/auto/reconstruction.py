@@ -93,8 +93,10 @@ def _places(graph: Graph, names: Collection[str]) -> dict[str, int]:
 
 
 def _joined(graph: Graph, batches: Sequence[tuple[np.ndarray, ...]], most: int) -> Values:
-    """The inputs of all batches, at most ``most`` rows."""
-    joined = (np.concatenate(arrays)[:most] for arrays in zip(*batches, strict=True))
+    """The inputs of all batches of the first one's size, at most ``most`` rows."""
+    sizes = [array.shape[1:] for array in batches[0]]
+    alike = [batch for batch in batches if [array.shape[1:] for array in batch] == sizes]
+    joined = (np.concatenate(arrays)[:most] for arrays in zip(*alike, strict=True))
     return {i.name: array for i, array in zip(graph.inputs, joined, strict=True)}
 
 

@@ -48,8 +48,8 @@ def compress(
 ) -> None:
     """Train, compress, pack and measure what RECIPE says.
 
-    RECIPE is a YAML file or a built-in name: lenet, alexnet, resnet. The folder gets the archive,
-    the report (Markdown, JSON, pictures) and the recipe as it was run.
+    RECIPE is a YAML file or a built-in name: lenet, alexnet, resnet, mobilenet. The folder gets the
+    archive, the report (Markdown, JSON, pictures) and the recipe as it was run.
 
     \b
     Examples:

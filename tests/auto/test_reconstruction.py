@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gluonzip.auto import reconstruction
 from gluonzip.auto.reconstruction import reconstruct
 from gluonzip.graph import Constant, Graph, Input, Node, interpret
 from gluonzip.passes import optimize
@@ -70,3 +71,31 @@ def test_shared_weights_and_skipped_layers_stay(x):
     for name in ("w2", "w4"):
         np.testing.assert_array_equal(fitted.constants[name].data, plain.constants[name].data)
     assert (fitted.constants["w1"].data != plain.constants["w1"].data).any()
+
+
+def test_batches_of_several_sizes(x):
+    """Those of the first one's size count."""
+    dense = network()
+    ranges = calibrate(dense, [x])
+    plain = quantize_weights(dense, WeightQuantization(4, PerChannel()))
+    larger = np.zeros((2, 3, 9, 9), np.float32)
+    mixed, alike = (
+        reconstruct(dense, plain, ranges, batches) for batches in ([(x,), (larger,)], [(x,)])
+    )
+    for name, constant in alike.constants.items():
+        np.testing.assert_array_equal(mixed.constants[name].data, constant.data)
+
+
+def test_rows_are_bounded_by_memory(x, monkeypatch):
+    dense = network()
+    ranges = calibrate(dense, [x])
+    plain = quantize_weights(dense, WeightQuantization(4, PerChannel()))
+    seen = []
+    real = reconstruction.LayerFit.feed
+    monkeypatch.setattr(
+        reconstruction.LayerFit, "feed", lambda self, *a: seen.append(len(a[0])) or real(self, *a)
+    )
+    monkeypatch.setattr(reconstruction, "MEMORY", 2**17)
+    reconstruct(dense, plain, ranges, [(x,)])
+    assert len(seen) == 4
+    assert max(seen) < 16
