@@ -9,7 +9,8 @@ dense kernel, scipy.sparse, mx.nd.sparse.dot and PyTorch's CSR; "one-row", AlexN
 against the memory's limit; "layers" through the engine, what it chooses against its dense kernel;
 "networks", ResNet-50 v1 and MobileNet 1.0 next to MXNet, ONNX Runtime and OpenVINO in int8 and to
 DeepSparse in float32, time and peak memory. A peer that is not installed is named as missing.
-Covers targets T4, T5, T6, T7 and the sparse part of T2.
+Covers targets T4, T5, T6, T7 and the sparse part of T2. With --check only what the targets ask for
+is measured: ResNet-50, fewer levels, shapes and repeats.
 
 DeepSparse (its licence allows evaluation in development and testing, not production) needs Python
 3.8 to 3.11 and packages of its own:
@@ -41,7 +42,7 @@ def parse():
     parser = benchmark.parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--all-shapes", action="store_true", help="every shape of ResNet-50")
-    parser.add_argument("--networks", nargs="+", default=["resnet50_v1", "mobilenet1.0"])
+    parser.add_argument("--networks", nargs="+", default=None)
     parser.add_argument("--batches", nargs="+", type=int, default=None, help="default: 1 and 16")
     parser.add_argument("--threads", type=int, default=benchmark.cores(), help="of networks")
     parser.add_argument("--rounds", type=int, default=None, help="turns that each side gets")
@@ -55,9 +56,11 @@ def parse():
     )  # fmt: skip
     options = parser.parse_args()
     options.batches = options.batches or ([1] if options.quick else [1, 16])
-    options.rounds = options.rounds or (2 if options.quick else 4)
-    if options.quick:
-        options.networks = options.networks[-1:]
+    options.rounds = options.rounds or (2 if options.quick else 3 if options.check else 4)
+    if options.networks is None:
+        options.networks = ["mobilenet1.0"] if options.quick else ["resnet50_v1"]
+        if not (options.quick or options.check):
+            options.networks += ["mobilenet1.0"]
     return options
 
 

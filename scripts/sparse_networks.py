@@ -15,19 +15,30 @@ LEVELS = [
 TARGET = "resnet50_v1"
 
 
-def fields(network: str, quick: bool) -> dict[str, list[str]]:
+# What the targets are about, for --check.
+CHECKED = {
+    "int8": ["blocks_50", "blocks_75", "unstructured_50"],
+    "fp32": ["blocks_50", "blocks_90", "unstructured_50", "unstructured_90"],
+}
+
+
+def fields(network: str, options) -> dict[str, list[str]]:
     """Sides by the field they run in; DeepSparse takes long to start, so only where it matters."""
-    levels = ["blocks_75"] if quick else LEVELS
-    peers = ["mxnet_int8"] if quick else bench_peers.INT8_PEERS
-    percents = ("75", "90") if network == TARGET else ("90",)
-    compared = [] if quick else [level for level in LEVELS if level.endswith(percents)]
+    if options.check:
+        int8, fp32 = CHECKED["int8"], CHECKED["fp32"]
+        compared = [level for level in fp32 if level.endswith("90")]
+    else:
+        int8 = fp32 = ["blocks_75"] if options.quick else LEVELS
+        percents = ("75", "90") if network == TARGET else ("90",)
+        compared = [level for level in LEVELS if level.endswith(percents)]
+    peers = ["mxnet_int8"] if options.quick else bench_peers.INT8_PEERS
     return {
-        "int8": ["gluonzip_int8", *(f"gluonzip_int8_{level}" for level in levels), *peers],
+        "int8": ["gluonzip_int8", *(f"gluonzip_int8_{level}" for level in int8), *peers],
         "fp32": [
             "gluonzip_fp32",
-            *(f"gluonzip_fp32_{level}" for level in levels),
-            *(f"deepsparse_fp32_{level}" for level in compared or ["blocks_75"]),
-            *([] if quick else ["mxnet_fp32"]),
+            *(f"gluonzip_fp32_{level}" for level in fp32),
+            *(f"deepsparse_fp32_{level}" for level in compared if not options.quick),
+            *([] if options.quick else ["mxnet_fp32"]),
         ],
     }
 
@@ -41,7 +52,7 @@ def run(options) -> list[dict]:
     for network in options.networks:
         for batch in options.batches:
             row = {"network": network, "batch": batch, "ms": {}, "peak_mb": {}, "missing": {}}
-            for sides in fields(network, options.quick).values():
+            for sides in fields(network, options).values():
                 options.sides = sides
                 measured = bench_peers.measure(network, batch, options, pythons)
                 for part in ("ms", "peak_mb", "missing"):
@@ -72,6 +83,7 @@ def check(rows: list[dict], checks: benchmark.Checks) -> None:
         if row["network"] == TARGET:
             _check_int8(row["ms"], row["batch"], checks)
             _check_fp32(row["ms"], row["batch"], checks)
+            _check_choice(row["ms"], row["batch"], checks)
             _check_memory(row["peak_mb"], row["batch"], checks)
 
 
@@ -99,6 +111,17 @@ def _check_fp32(ms: dict[str, float], batch: int, checks: benchmark.Checks) -> N
         if theirs and ours:
             what = f"ResNet-50 batch {batch}, DeepSparse / ours, fp32, 90 % {pattern}"
             checks.at_least("T5", what, theirs / ours, 1.3)
+
+
+def _check_choice(ms: dict[str, float], batch: int, checks: benchmark.Checks) -> None:
+    """Zeros never make a network much slower, at any level that was measured."""
+    for kind in ("int8", "fp32"):
+        levels = [level for level in LEVELS if f"gluonzip_{kind}_{level}" in ms]
+        if f"gluonzip_{kind}" in ms and levels:
+            worst = max(levels, key=lambda level: ms[f"gluonzip_{kind}_{level}"])
+            figure = ms[f"gluonzip_{kind}"] / ms[f"gluonzip_{kind}_{worst}"]
+            what = f"ResNet-50 batch {batch}, {kind}, without zeros / worst with zeros ({worst})"
+            checks.at_least("T6", what, figure, 0.95)
 
 
 def _check_memory(peak: dict[str, float], batch: int, checks: benchmark.Checks) -> None:

@@ -20,16 +20,27 @@ from gluonzip.runtime import SparseMatrix, spmm, spmm_s8
 
 SPARSITIES = [0.0, 0.5, 0.75, 0.85, 0.9, 0.95, 0.98]
 QUICK_SPARSITIES = [0.5, 0.75, 0.9]
+CHECKED_SPARSITIES = [0.5, 0.75, 0.85, 0.95]
 ALEXNET = [gemm(64, 4096, 9216), gemm(64, 4096, 4096), gemm(1, 4096, 9216), gemm(1, 4096, 4096)]
-COLD_BYTES = 256 << 20  # of weights in rotation: more than any cache
+COLD_BYTES = 160 << 20  # of weights in rotation: several times any cache
 
 
-def shapes(quick: bool, every: bool) -> list[Shape]:
+def shapes(options) -> list[Shape]:
     """AlexNet's dense layers, and ResNet-50's convolutions as products."""
     layers = [s for s in resnet50(1) if s.channels >= 16]
-    if quick:
+    if options.quick:
         return [ALEXNET[1], ALEXNET[3], layers[7]]
-    return [*ALEXNET, *(layers if every else layers[2::4])]
+    if options.all_shapes:
+        return [*ALEXNET, *layers]
+    if options.check:
+        return [ALEXNET[1], *ALEXNET[2:], *layers[2::8]]
+    return [*ALEXNET, *layers[2::4]]
+
+
+def sparsities(options) -> list[float]:
+    if options.quick:
+        return QUICK_SPARSITIES
+    return CHECKED_SPARSITIES if options.check else SPARSITIES
 
 
 def sizes(shape: Shape) -> tuple[int, int, int]:
@@ -86,7 +97,8 @@ def peers(weight: np.ndarray, x: np.ndarray, budget: float) -> dict[str, float]:
     return times
 
 
-def measure(shape: Shape, kind: str, sparsity: float, pattern: str, budget: float) -> dict:
+def measure(shape: Shape, kind: str, sparsity: float, pattern: str, options) -> dict:
+    budget = 0.01 if options.quick or options.check else 0.03
     m, k, n = sizes(shape)
     block = 4 if pattern == "blocks" else 1
     dtype, product = (np.int8, spmm_s8) if kind == "s8" else (np.float32, spmm)
@@ -104,7 +116,7 @@ def measure(shape: Shape, kind: str, sparsity: float, pattern: str, budget: floa
         "chosen": choice.kernel, "reason": choice.reason, "peers_ms": {},
     }  # fmt: skip
     row["chosen_ms"] = row[f"{choice.kernel}_ms"]
-    if kind == "f32" and sparsity >= 0.5:
+    if kind == "f32" and sparsity >= (0.75 if options.check else 0.5):
         row["peers_ms"] = peers(weight, x, budget)
     return row
 
@@ -124,14 +136,14 @@ def run(options) -> list[dict]:
     missing = [name for name in ("scipy", "mxnet", "torch") if not benchmark.installed(name)]
     if missing:
         print(f"not installed here, so missing: {', '.join(missing)}")
-    rows, budget = [], 0.01 if options.quick else 0.03
-    for shape in shapes(options.quick, options.all_shapes):
+    rows = []
+    for shape in shapes(options):
         for pattern in ("blocks", "unstructured"):
-            for sparsity in QUICK_SPARSITIES if options.quick else SPARSITIES:
+            for sparsity in sparsities(options):
                 if sparsity == 0 and pattern == "blocks":
                     continue  # the same as unstructured
                 for kind in ("s8", "f32"):  # in this order, for the cached matrix
-                    rows.append(measure(shape, kind, sparsity, pattern, budget))
+                    rows.append(measure(shape, kind, sparsity, pattern, options))
                     show(rows[-1])
     return rows
 

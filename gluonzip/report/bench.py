@@ -157,6 +157,14 @@ def tables(facts: Bench, machine: Machine) -> list[Table]:
     header += ("G MAC/s", "GB/s", "of the limit")
     title = f"Where the time goes, batch {facts.profile_batch}"
     made = [latency, Table(title, header, rows, left=3, note=_limits_note(facts.limits))]
+    chosen = tuple(
+        (row["name"], row["kernel"], row["note"])
+        for row in facts.profile
+        if row["note"] and not row["note"].startswith("100%")
+    )
+    if chosen:
+        columns = ("layer with zeros", "kernel", "why")
+        made.append(Table("Dense or sparse", columns, chosen, left=3, wide=frozenset({2})))
     if facts.throughputs:
         cells = tuple(
             (f"{t.batch}", f"{t.streams}", f"{t.threads}", f"{t.per_second:,.0f}")

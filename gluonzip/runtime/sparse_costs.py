@@ -28,6 +28,9 @@ Costs = dict[str, float]
 # (size of the image, input channels, output channels, kernel)
 SHAPES = [(28, 64, 64, 1), (28, 64, 256, 1), (28, 256, 64, 1), (28, 64, 64, 3),
           (14, 256, 512, 1), (14, 128, 128, 3), (7, 512, 512, 1), (7, 256, 256, 3)]  # fmt: skip
+ROW = (1, 1024, 1024, 1)  # a product of one row, in a near cache
+COLD_ROW = (1, 2048, 2048, 1)  # a matrix that is read from memory, as COLD_COPIES are in rotation
+COLD_COPIES = 16
 SPARSITIES = (0.5, 0.75, 0.9, 0.98)
 
 
@@ -55,15 +58,18 @@ def calibrate(
     """
     isa = _core.resolve_isa(isa or "")
     found = {}
-    budget = seconds / (2 * len(SHAPES) * (1 + len(SPARSITIES)))
+    budget = seconds / (2 * (1 + len(SHAPES)) * (1 + len(SPARSITIES)))
     for integer, name in ((True, "int8"), (False, "float32")):
         counts, times = [], []
-        for shape in SHAPES:
+        start = _core.sparse_costs(integer)
+        start["weight_byte"] = _byte_nanoseconds(integer, isa)
+        say(f"{name} weights from memory: {start['weight_byte']:.3f} ns a byte")
+        for shape in (*SHAPES, ROW):
             for these, nanoseconds in _measure(geometry(*shape), integer, isa, budget):
                 counts.append(these)
                 times.append(nanoseconds)
                 say(f"{name} {shape}: {nanoseconds / 1e3:.1f} us")
-        found[name] = fit(counts, times, _core.sparse_costs(integer))
+        found[name] = fit(counts, times, start)
         _core.set_sparse_costs(integer, found[name])
     save(isa, found)
     return found
@@ -84,6 +90,18 @@ def _measure(shape: dict[str, int], integer: bool, isa: str, budget: float):
         yield _core.sparse_counts(shape, integer, int(keep.sum()))[1], _time(conv, budget)
 
 
+def _byte_nanoseconds(integer: bool, isa: str) -> float:
+    """What a byte of weights costs that no cache near the core holds."""
+    shape = geometry(*COLD_ROW)
+    size = (shape["out_channels"], 1, 1, shape["channels"])
+    kind = "S8" if integer else "F32"
+    weights = np.ones(size, np.int8 if integer else np.float32)
+    copies = COLD_COPIES if integer else COLD_COPIES // 4
+    conv = getattr(_core, f"PackedConv{kind}")(shape, weights, isa, copies)
+    conv.time(copies)
+    return statistics.median(conv.time(2 * copies)) * 1e9 / weights.nbytes
+
+
 def _time(conv, budget: float) -> float:
     first = min(conv.time(2))
     return statistics.median(conv.time(max(3, min(500, int(budget / first))))) * 1e9
@@ -93,7 +111,7 @@ def fit(counts: list[Costs], times: list[float], start: Costs) -> Costs:
     """Nonnegative nanoseconds by which counts give times with small relative errors.
 
     Least squares by coordinate descent, drawn a little towards ``start`` so that what the
-    measurements do not tell apart stays sensible; ``weight_byte`` is kept (no shape streams).
+    measurements do not tell apart stays sensible; ``weight_byte`` is kept (measured by itself).
     """
     names = [name for name in start if name != "weight_byte"]
     rows = np.array([[row.get(name, 0.0) for name in names] for row in counts])

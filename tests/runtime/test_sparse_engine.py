@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gluonzip import _core
 from gluonzip.errors import ConfigError
 from gluonzip.graph import Constant, Graph, Input, Node, interpret
-from gluonzip.runtime import Engine, best_isa, isas
+from gluonzip.runtime import Engine, best_isa, isas, sparse_costs
 
 FAST = "avx512vnni"
 
@@ -74,6 +75,65 @@ def test_float(monkeypatch, isa):
     for y, wanted in zip(engine(x), interpret(graph, x), strict=True):
         np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
     assert kernels(engine, x)["fc"] == "sparse_f32"
+
+
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("quantized", [True, False])
+def test_plans_of_several_batches_share_the_weights(monkeypatch, isa, quantized):
+    """One row, few pixels and many: the same weights, packed differently for each."""
+    monkeypatch.setenv("GLUONZIP_SPARSE", "always")
+    graph = network(0.2, quantized, size=7)
+    engine = Engine.from_graph(graph, threads=2, isa=isa)
+    for batch in (1, 5, 2):
+        x = image(batch, 7)
+        got, wanted = engine(x), interpret(graph, x)
+        if quantized:
+            np.testing.assert_array_equal(got[0], wanted[0])
+        for y, expected in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(y, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def dense_layer(quantized: bool) -> Graph:
+    codes = blocks(np.random.default_rng(3), (41, 64), 0.3)
+    weight = (
+        Constant(codes, scale=np.float32(0.004))
+        if quantized
+        else Constant(codes.astype("float32") / 256)
+    )
+    nodes = [Node("dense", "fc", ["codes" if quantized else "x", "w"], ["y"])]
+    if quantized:
+        nodes.insert(0, Node("quantize", "q", ["x"], ["codes"], {"scale": 0.02}))
+    return Graph([Input("x", (0, 64))], ["y"], nodes, {"w": weight})
+
+
+ROW = {"sparse_gather": 0.0, "sparse_finish": 0.0, "sparse_stage": 1e6}  # sparse pays for one row
+ROWS = {"sparse_gather": 1e6, "sparse_finish": 0.0, "sparse_stage": 0.0, "sparse_vector": 0.0,
+        "sparse_word": 0.0, "sparse_row": 0.0, "sparse_spill": 0.0}  # fmt: skip
+
+
+@pytest.mark.skipif(best_isa() == "reference", reason="the reference is never chosen")
+@pytest.mark.parametrize("quantized", [True, False])
+@pytest.mark.parametrize("costs, batches", [(ROW, (1, 8)), (ROW, (8, 1)), (ROWS, (8, 1)),
+                                            (ROWS, (1, 8))])  # fmt: skip
+def test_each_plan_chooses(monkeypatch, quantized, costs, batches):
+    monkeypatch.delenv("GLUONZIP_SPARSE", raising=False)
+    sparse_costs.apply(best_isa())  # loading an engine changes nothing then
+    before = _core.sparse_costs(quantized)
+    graph = dense_layer(quantized)
+    _core.set_sparse_costs(quantized, {**before, **costs})
+    try:
+        engine = Engine.from_graph(graph, threads=1)
+        for batch in batches:
+            x = image(batch)[:, :, 0, 0]
+            expected = interpret(graph, x)[0]
+            np.testing.assert_allclose(
+                engine(x), expected, rtol=0, atol=1e-5 * np.abs(expected).max()
+            )
+            sparse = (batch == 1) == (costs is ROW)
+            kernel = f"{'sparse' if sparse else 'conv'}_{'s8' if quantized else 'f32'}"
+            assert kernels(engine, x)["fc"] == kernel
+    finally:
+        _core.set_sparse_costs(quantized, before)
 
 
 @pytest.mark.skipif(best_isa() != FAST, reason=f"chosen on {FAST} only")
