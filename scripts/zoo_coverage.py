@@ -132,11 +132,15 @@ def _fork(name: str, options: Any, measure: Callable, key: str | None = None) ->
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        measure(name, lambda row: _keep(path, row if key is None else {key: row}))
+        measure(name, lambda row: _keep(path, row if key is None else _timed(name, row)))
     except BaseException:
         _keep(path, {"status": "failed", "reason": traceback.format_exc(limit=-1)[-400:]})
     finally:
         os._exit(0)
+
+
+def _timed(name: str, times: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "family": zoo_build.entry(name).family, "time": times}
 
 
 def _keep(path: Path, row: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from mxnet.gluon import nn
 
 import gluonzip
-from gluonzip.errors import ConfigError
+from gluonzip.errors import ConfigError, DataError
 
 RECIPE = {"name": "any", "stages": [{"method": "quantize"}]}
 rng = np.random.default_rng(5)
@@ -65,3 +65,27 @@ def test_accuracy_needs_one_output(pair):
         gluonzip.compress(
             net, RECIPE, calibration_data=[(pair, None)], validation_data=[(pair[0], pair[1])]
         )
+
+
+def test_a_layer_that_nothing_reaches_is_left_alone_and_listed():
+    class Decoder(mx.gluon.HybridBlock):
+        def __init__(self):
+            super().__init__()
+            with self.name_scope():
+                self.used, self.head = nn.Conv2D(4, 3), nn.Dense(2, in_units=3)
+
+        def hybrid_forward(self, F, x):
+            return self.used(x)
+
+    net = Decoder()
+    net.initialize()
+    x = mx.nd.array(rng.standard_normal((2, 3, 8, 8)))
+    found = gluonzip.compress(net, RECIPE, calibration_data=[x], threads=1)
+    reasons = {layer.name: layer.reason for layer in found.report.layers}
+    assert reasons == {"used": "", "head": "no input reaches it at inference"}
+    with pytest.raises(DataError, match="no calibration batch reached layer 'head'"):
+        other = Decoder()
+        other.initialize()
+        stage = {"method": "quantize", "layers": ["head"]}
+        gluonzip.compress(other, {"stages": [stage]}, calibration_data=[x])
+

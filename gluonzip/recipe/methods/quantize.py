@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, field_validator, model_validator
@@ -155,16 +156,30 @@ class Quantize(Method):
             handlers.append(LowerBits(net, steps, unit="epoch"))
         return handlers
 
+    def _unused(self, job: Job) -> list[str]:
+        """Layers that calibration would never see, but for those named outright."""
+        from gluonzip.gluon.batches import batches
+        from gluonzip.gluon.unreached import unreached
+
+        if not self._calibrates():
+            return []
+        inputs = len(next(iter(batches(job.calibration_data))))
+        return [name for name in unreached(job.net, inputs) if name not in self.layers]
+
     def run(self, job: Job) -> None:
         from gluonzip.gluon import calibrate, load_extension, quantize
+        from gluonzip.gluon.unreached import UNREACHED
 
         if self.extension:
             load_extension()
         activations = None if self.activations is None else self.activations.value()
-        job.records["quantize"] = quantize(
+        unused = self._unused(job)
+        records = quantize(
             job.net, weights=self.weights.value(), activations=activations, layers=self.layers,
-            skip=self.skip, skip_first=self.skip_first, skip_last=self.skip_last,
+            skip=(*self.skip, *unused), skip_first=self.skip_first, skip_last=self.skip_last,
         )  # fmt: skip
+        records |= {name: replace(records[name], reason=UNREACHED) for name in unused}
+        job.records["quantize"] = records
         if self._calibrates():
             calibrate(job.net, job.calibration_data)
         if self.training is not None:
