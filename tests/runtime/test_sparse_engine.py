@@ -113,7 +113,7 @@ ROWS = {"sparse_gather": 1e6, "sparse_finish": 0.0, "sparse_stage": 0.0, "sparse
 
 @pytest.mark.skipif(best_isa() == "reference", reason="the reference is never chosen")
 @pytest.mark.parametrize("quantized", [True, False])
-@pytest.mark.parametrize("costs, batches", [(ROW, (1, 8)), (ROW, (8, 1)), (ROWS, (8, 1)),
+@pytest.mark.parametrize(("costs", "batches"), [(ROW, (1, 8)), (ROW, (8, 1)), (ROWS, (8, 1)),
                                             (ROWS, (1, 8))])  # fmt: skip
 def test_each_plan_chooses(monkeypatch, quantized, costs, batches):
     monkeypatch.delenv("GLUONZIP_SPARSE", raising=False)

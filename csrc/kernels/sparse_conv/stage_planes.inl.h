@@ -61,16 +61,26 @@ int find_pieces(const Job& job, const Run* run, const Run* end, int64_t tap, con
   return count;
 }
 
-// One vector of `count` words. kPieces: how many there are, or -1: `pieces_count`.
+// One vector of `count` words. kPieces: how many there are, or -1: `many`.
 template <int kStep, int kPieces>
-void stage_vector(const Job& job, const Piece* pieces, int pieces_count, int64_t count, char* to) {
-  const int many = kPieces < 0 ? pieces_count : kPieces;
+void stage_vector(const Job& job, const Piece* pieces, int many, int64_t count, char* to) {
   const Pixels::I pad = Pixels::set(static_cast<int32_t>(Kernel::kPadWord));
-  int64_t at = 0;
-  for (int64_t word = 0; word < count; ++word, at += 4 * job.pitch.input, to += job.tile_pitch) {
+  // Copies: stores to the tile cannot change them.
+  const int64_t pitch = 4 * job.pitch.input, tile_pitch = job.tile_pitch, apart = job.g.sw;
+  constexpr int kCopies = kPieces > 0 ? kPieces : 1;
+  Piece copies[kCopies];
+  unroll<kCopies>([&](auto i) GLZ_UNROLLED {
+    if (kPieces > 0) copies[i.value] = pieces[i.value];
+  });
+  for (int64_t word = 0, at = 0; word < count; ++word, at += pitch, to += tile_pitch) {
     Pixels::I x = pad;
-    for (int i = 0; i < many; ++i) {
-      x = Pixels::load_lanes<kStep>(x, pieces[i].lanes, pieces[i].from + at, job.g.sw);
+    const auto load = [&](const Piece& piece) GLZ_UNROLLED {
+      x = Pixels::load_lanes<kStep>(x, piece.lanes, piece.from + at, apart);
+    };
+    if (kPieces < 0) {
+      for (int i = 0; i < many; ++i) load(pieces[i]);
+    } else if (kPieces > 0) {
+      unroll<kCopies>([&](auto i) GLZ_UNROLLED { load(copies[i.value]); });
     }
     Pixels::store(to, x);
   }
