@@ -45,12 +45,11 @@ struct Piece {
   const char* from;
 };
 
-int find_pieces(const Job& job, const Run* run, const Run* end, int64_t tap, const char* plane,
-                Piece* pieces) {
-  const ConvGeometry& g = job.g;
-  const int64_t column = tap % g.kw, down = tap / g.kw * g.dh, right = column * g.dw;
+// Under the tap in `column`, `down` and `right` of the first; `plane`: where the input's first
+// pixel would have it.
+int find_pieces(const ConvGeometry& g, const Run* run, const Run* end, int64_t column, int64_t down,
+                int64_t right, const char* plane, Piece* pieces) {
   const uint64_t h = static_cast<uint64_t>(g.h);
-  plane += 4 * (down * g.w + right);
   int count = 0;
   for (; run != end; ++run) {
     const Span span = column < kColumns ? run->inside[column] : inside(g, *run, right);
@@ -115,13 +114,16 @@ void stage_planes(const Job& job, const Chunk& chunk, int64_t tap, int64_t first
     }
     return;
   }
+  const ConvGeometry& g = job.g;
+  const int64_t column = tap % g.kw, down = tap / g.kw * g.dh, right = column * g.dw;
+  plane += 4 * (down * g.w + right);
   for (int v = 0; v < V; ++v, to += kBytes) {
     Piece pieces[kLanes];
-    const int many = find_pieces(job, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1],
-                                 tap, plane, pieces);
-    if (job.g.sw == 1) {
+    const int many = find_pieces(g, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1],
+                                 column, down, right, plane, pieces);
+    if (g.sw == 1) {
       stage_any<1>(job, pieces, many, count, to);
-    } else if (job.g.sw == 2) {
+    } else if (g.sw == 2) {
       stage_any<2>(job, pieces, many, count, to);
     } else {
       stage_any<0>(job, pieces, many, count, to);
