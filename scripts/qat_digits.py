@@ -130,9 +130,8 @@ def main() -> None:
     chosen = options.parse_args()
     load_extension()
     rows, checks = [], benchmark.Checks()
-    print(
-        f"| network | seed | dense, % | {BITS} bits, rounded | {BITS} bits, trained | drop | agree, % |"
-    )
+    bits = f"{BITS} bits, rounded | {BITS} bits, trained"
+    print(f"| network | seed | dense, % | {bits} | drop | agree, % |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name in chosen.network:
         for seed in chosen.seed:
