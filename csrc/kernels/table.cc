@@ -5,19 +5,20 @@
 namespace glz {
 
 // Each kernel folder defines one object per ISA file: <isa>::<kernel>.
-#define GLZ_DECLARE(isa)                         \
-  namespace isa {                                \
-  extern const ConvS8Kernel conv_s8;             \
-  extern const ConvF32Kernel conv_f32;           \
-  extern const DepthwiseS8Kernel depthwise_s8;   \
-  extern const DepthwiseF32Kernel depthwise_f32; \
-  extern const PoolKernel pool;                  \
-  extern const EltwiseKernel eltwise;            \
-  extern const SparseS8Kernel sparse_s8;         \
-  extern const SparseF32Kernel sparse_f32;       \
-  extern const SpmmKernel spmm_f32;              \
-  extern const SpmmKernel spmm_s8;               \
-  extern const SddmmKernel sddmm;                \
+#define GLZ_DECLARE(isa)                          \
+  namespace isa {                                 \
+  extern const ConvS8Kernel conv_s8;              \
+  extern const ConvF32Kernel conv_f32;            \
+  extern const DenseLowBitsKernel dense_low_bits; \
+  extern const DepthwiseS8Kernel depthwise_s8;    \
+  extern const DepthwiseF32Kernel depthwise_f32;  \
+  extern const PoolKernel pool;                   \
+  extern const EltwiseKernel eltwise;             \
+  extern const SparseS8Kernel sparse_s8;          \
+  extern const SparseF32Kernel sparse_f32;        \
+  extern const SpmmKernel spmm_f32;               \
+  extern const SpmmKernel spmm_s8;                \
+  extern const SddmmKernel sddmm;                 \
   }
 GLZ_DECLARE(reference)
 GLZ_DECLARE(avx2)
@@ -37,6 +38,7 @@ KernelTable make_row(Isa isa) {
   switch (isa) {
     case Isa::kReference:
       row.conv_s8 = reference::conv_s8;
+      row.dense_low_bits = reference::dense_low_bits;
       row.conv_f32 = reference::conv_f32;
       row.depthwise_s8 = reference::depthwise_s8;
       row.depthwise_f32 = reference::depthwise_f32;
@@ -50,6 +52,7 @@ KernelTable make_row(Isa isa) {
       break;
     case Isa::kAvx2:
       row.conv_s8 = avx2::conv_s8;
+      row.dense_low_bits = avx2::dense_low_bits;
       row.conv_f32 = avx2::conv_f32;
       row.depthwise_s8 = avx2::depthwise_s8;
       row.depthwise_f32 = avx2::depthwise_f32;
@@ -69,6 +72,7 @@ KernelTable make_row(Isa isa) {
       break;
     case Isa::kAvx512Bw:
       row.conv_s8 = avx512bw::conv_s8;
+      row.dense_low_bits = avx512bw::dense_low_bits;
       row.conv_f32 = avx512bw::conv_f32;
       row.depthwise_s8 = avx512bw::depthwise_s8;
       row.depthwise_f32 = avx512bw::depthwise_f32;
@@ -81,6 +85,7 @@ KernelTable make_row(Isa isa) {
       break;
     case Isa::kAvx512Vnni:
       row.conv_s8 = avx512vnni::conv_s8;
+      row.dense_low_bits = avx512vnni::dense_low_bits;
       row.depthwise_s8 = avx512vnni::depthwise_s8;
       row.spmm_s8 = avx512vnni::spmm_s8;
       row.sparse_s8 = avx512vnni::sparse_s8;

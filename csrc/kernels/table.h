@@ -4,6 +4,7 @@
 #include "../base/cpu.h"
 #include "conv_f32/contract.h"
 #include "conv_s8/contract.h"
+#include "dense_low_bits/contract.h"
 #include "depthwise/contract.h"
 #include "eltwise/contract.h"
 #include "pool/contract.h"
@@ -19,6 +20,7 @@ struct KernelTable {
   Isa isa;
   ConvS8Kernel conv_s8;
   ConvF32Kernel conv_f32;
+  DenseLowBitsKernel dense_low_bits;
   DepthwiseS8Kernel depthwise_s8;
   DepthwiseF32Kernel depthwise_f32;
   PoolKernel pool;

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "../kernels/dense_low_bits/packing.h"
 #include "../kernels/sparse_conv/packer.h"
 #include "dynamic.h"
 #include "partition.h"
@@ -237,10 +238,10 @@ void ConvCore::pack(const Kernel& kernel, const ConvGeometry& window, const Filt
   }
 }
 
-template <typename Dense, typename Sparse, typename Weight>
-void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
-                           const Filter& filter, const Weight* weights) {
-  if (groups_ != 1) return pack(dense, window, filter, weights);
+template <typename Sparse, typename Weight>
+bool ConvCore::pack_sparse(const Sparse& sparse, const ConvGeometry& window,
+                           const Weight* weights) {
+  if (groups_ != 1) return false;
   const ConvGeometry g = group_geometry(window);
   SparsePacker<Weight> packer(g);
   const int64_t size = g.kh * g.kw * g.channels;
@@ -252,7 +253,7 @@ void ConvCore::pack_either(const Dense& dense, const Sparse& sparse, const ConvG
   if (now.sparse || may_be_sparse(g, packer.words())) {
     sparse_.hold(packer.finish(sparse_form(g, sparse.lanes)), packer.words());
   }
-  if (!now.sparse) pack(dense, window, filter, weights);
+  return now.sparse;
 }
 
 bool ConvCore::may_be_sparse(const ConvGeometry& g, int64_t words) const {
@@ -298,6 +299,21 @@ size_t ConvCore::bytes() const {
   return packed_.size() + sparse_.bytes() + multiplier_.size() + bias_.size();
 }
 
+bool ConvCore::pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window,
+                             const Filter& filter) {
+  const bool few_rows = window.rows() <= kernel.most_rows;
+  if (!may_keep_low_bits_ || sparse_.held() || !few_rows) return false;
+  const auto count = static_cast<int64_t>(filter.codes.size());
+  const int width = low_bits_width(filter.codes.data(), count);
+  if (width == 0) return false;
+  group_bytes_ = low_bits_bytes(out_channels_, channels_, width);
+  packed_ = Buffer(group_bytes_);
+  glz::pack_low_bits(filter.codes.data(), out_channels_, channels_, width, kBias, packed_.data());
+  note_ = std::to_string(width) + "-bit weights, packed";
+  low_bits_ = true;
+  return true;
+}
+
 ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
   geometry.kh = kh_;
   geometry.kw = kw_;
@@ -336,12 +352,11 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
           static_cast<double>(x.scale) * filter.scale[o] / static_cast<double>(tail.out_scale));
     }
     if (dynamic_) weight_scale_ = filter.scale;
-    if (depthwise_) {
-      pack(table.depthwise_s8, window, filter, filter.codes.data());
-    } else {
-      pack_either(table.conv_s8, table.sparse_s8, window, filter, filter.codes.data());
-    }
-    return;
+    const int8_t* codes = filter.codes.data();
+    if (depthwise_) return pack(table.depthwise_s8, window, filter, codes);
+    if (pack_sparse(table.sparse_s8, window, codes)) return;
+    if (pack_low_bits(table.dense_low_bits, window, filter)) return;
+    return pack(table.conv_s8, window, filter, codes);
   }
   if (tail.quantizes) {  // float kernels have no multiplier: the weights take it
     for (float& value : filter.values) value *= tail.inverse_scale();
@@ -349,7 +364,8 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   if (depthwise_) {
     pack(table.depthwise_f32, window, filter, filter.values.data());
   } else {
-    pack_either(table.conv_f32, table.sparse_f32, window, filter, filter.values.data());
+    const bool sparse = pack_sparse(table.sparse_f32, window, filter.values.data());
+    if (!sparse) pack(table.conv_f32, window, filter, filter.values.data());
   }
 }
 
@@ -458,6 +474,9 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   } else if (integer_ && sparse) {
     grouped(std::make_unique<ConvStep<SparseS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
             "sparse_s8");
+  } else if (low_bits_) {
+    grouped(std::make_unique<ConvStep<ConvS8Args, DenseLowBitsKernel, uint8_t>>(),
+            table.dense_low_bits, "dense_low_bits");
   } else if (integer_) {
     grouped(std::make_unique<ConvStep<ConvS8Args, ConvS8Kernel, uint8_t>>(), table.conv_s8,
             "conv_s8");

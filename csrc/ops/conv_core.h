@@ -70,6 +70,8 @@ class ConvCore {
   // Whether float32 input is to become codes of its own scale. Before prepare().
   void set_dynamic(bool dynamic) { dynamic_ = dynamic; }
   bool dynamic() const { return dynamic_; }
+  // Weights of few bits may stay packed: input row r is output row r's. Before prepare().
+  void keep_low_bits() { may_keep_low_bits_ = true; }
 
   // Packs `filter` and the constants of the epilogue. x: the input's type; bias may be null;
   // `window` has the strides, pads and dilation that plan() will be called with, and n, oh, ow of
@@ -97,10 +99,12 @@ class ConvCore {
   template <typename Kernel, typename Weight>
   void pack(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
             const Weight* weights);
-  // Packs for one of the two, whichever suits these weights.
-  template <typename Dense, typename Sparse, typename Weight>
-  void pack_either(const Dense& dense, const Sparse& sparse, const ConvGeometry& window,
-                   const Filter& filter, const Weight* weights);
+  // Packs for the sparse kernel if that may pay; whether it does for the first plan.
+  template <typename Sparse, typename Weight>
+  bool pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Weight* weights);
+  // Packs weights of few bits as such, if that suits them and the rows of the first plan.
+  bool pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window,
+                     const Filter& filter);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
   // Dense or sparse, for a plan with these n, oh, ow.
   SparseChoice choose(const ConvGeometry& g) const;
@@ -116,6 +120,7 @@ class ConvCore {
   bool dynamic_ = false;
   std::vector<float> weight_scale_;  // of each output channel, if dynamic
   bool depthwise_ = false;
+  bool may_keep_low_bits_ = false, low_bits_ = false;
   bool sparse_kernel_ = false;  // whether this ISA has one
   SparsePolicy policy_ = SparsePolicy::kAuto;
   std::string note_;  // why dense, if no sparse weights are kept

@@ -48,6 +48,7 @@ class Dense final : public Op {
                const KernelTable& table) override {
     const TensorType x = multiplied_type(*inputs[0], dynamic_);
     core_.set_dynamic(dynamic_);
+    core_.keep_low_bits();
     const bool image = reads_image(x, homes[0]) && homes[0].h * homes[0].w > 1;
     image_channels_ = image ? homes[0].c : features_;
     const int64_t pixels = image ? homes[0].h * homes[0].w : 1;
