@@ -7,10 +7,10 @@
 
 Weights and images are random (no network is needed, none is used). A network runs in a process of
 its own, within --memory GB and --limit seconds; results are kept in --folder, one JSON file each,
-and a second run goes on where the first stopped. Agreement is measured on small images: fp32 engine
-against MXNet, int8 engine against the interpreter of its graph. --time alternates MXNet's dense
-network (fp32, hybridized, static) with ours (int8), all cores each. Covers target T14. Needs
-``pip install -e '.[zoo]'``.
+and a second run goes on where the first stopped (in a new clone, where docs/zoo-coverage.json is).
+Agreement is measured on small images: fp32 engine against MXNet, int8 engine against the
+interpreter of its graph. --time alternates MXNet's dense network (fp32, hybridized, static) with
+ours (int8), all cores each. Covers target T14. Needs ``pip install -e '.[zoo]'``.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ UNREACHABLE = "?"
 def main() -> None:
     options = _options()
     options.folder.mkdir(parents=True, exist_ok=True)
+    _seed(options)
     names = _chosen(options)
     if options.time:
         import zoo_timing
@@ -84,6 +85,15 @@ def _chosen(options: Any) -> list[str]:
         firsts = {zoo_build.entry(name).family: name for name in reversed(names)}
         names = [name for name in names if name in set(firsts.values())]
     return names
+
+
+def _seed(options: Any) -> None:
+    """What the table knows and the folder does not: a new clone goes on where the table stands."""
+    rows = json.loads(options.table.read_text()) if options.table.exists() else []
+    for row in rows:
+        path = options.folder / f"{row['name']}.json"
+        if not path.exists():
+            path.write_text(json.dumps(row))
 
 
 def _results(folder: Path) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -58,7 +59,7 @@ def _stages(name: str, row: dict[str, Any], note: Callable[[dict[str, Any]], Non
     stage("compile")
     dense = CompiledBlock(net, *shapes)
     got = flat(dense(*inputs))
-    row["segments"] = [list(operators(segment)) for segment in dense.partition]
+    row["segments"] = [dict(Counter(operators(segment))) for segment in dense.partition]
     row["macs_share"] = engine_share(net, shapes, dense)
     stage("fp32")
     if name.endswith("_int8"):  # MXNet's own integers: what counts is the network in floats

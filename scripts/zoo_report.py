@@ -46,11 +46,11 @@ def line(row: dict[str, Any]) -> str:
 def write(rows: list[dict[str, Any]], names: list[str], page: Path, table: Path) -> None:
     """The page and the JSON; names without a result are listed as such."""
     known = {row["name"]: row for row in rows}
-    rows = [known.get(name, {"name": name, "status": "not run", "family": "-"}) for name in names]
+    unknown = {"status": "not run", "family": "-"}
+    rows = [{**unknown, **known.get(name, {"name": name})} for name in names]
     parts = [INTRODUCTION, f"{len(rows)} names: {summary(rows)}.\n", _families(rows), _table(rows)]
     page.write_text("\n".join(parts))
-    kept = [{k: v for k, v in row.items() if k not in ("segments", "stage")} for row in rows]
-    lines = ",\n".join(json.dumps(row) for row in kept)
+    lines = ",\n".join(json.dumps(row) for row in rows if row["status"] != "not run")
     table.write_text(f"[\n{lines}\n]\n")
 
 
@@ -78,7 +78,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
             row.get("family", "-"),
             row.get("status", "-"),
             *_figures(row),
-            _split(row),
+            split(row),
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
@@ -93,11 +93,14 @@ def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
     return f"{100 * row['macs_share']:.1f} %", fp32, f"{row['int8_error']:.1e}"
 
 
-def _split(row: dict[str, Any]) -> str:
+def split(row: dict[str, Any]) -> str:
+    """Who runs the network, or why nobody does, in a cell."""
     if "reason" in row:
         return row["reason"].replace("|", "/")
     segments = row.get("segments", [])
-    found = Counter(said for segment in segments for said in segment)
+    found: Counter[str] = Counter()
+    for segment in segments:  # empty for one of the engine's
+        found.update(segment)
     if not found:
         return "whole" if segments else ""
     told: dict[str, list[str]] = {}

@@ -10,12 +10,12 @@
 namespace glz {
 namespace {
 
-// Copies blocks of `length` elements, one for each index before the axis, into wider rows.
+// Copies blocks of `length` bytes, one for each index before the axis, into wider rows.
 class PlainConcatStep final : public Step {
  public:
   void run(const RunContext& context, int64_t, int) const override {
-    const float* x = context.at<float>(from);
-    float* y = context.at<float>(to) + begin;
+    const char* x = context.at(from);
+    char* y = context.at(to) + begin;
     for (int64_t i = 0; i < count; ++i) std::copy_n(x + i * length, length, y + i * pitch);
   }
   Ref from, to;
@@ -78,21 +78,33 @@ class Concat final : public Op {
     }
   }
 
+  // Codes of one scale are copied as they are; others meet as real values.
+  bool copies_codes(const OpPlan& plan) const {
+    const TensorType& type = plan.output_type();
+    for (size_t i = 0; i < inputs_; ++i) {
+      const TensorType& x = plan.input_type(i);
+      if (!x.quantized() || x.dtype != type.dtype || x.scale != type.scale) return false;
+    }
+    return true;
+  }
+
   void plan_plain(OpPlan& plan, size_t axis) const {
     const TensorType& type = plan.output_type();
-    const View plain = plan.temporary(plain_view(type, ElementType::kF32));
-    const int64_t inner = product(type.shape, axis + 1, type.rank());
+    const ElementType element =
+        copies_codes(plan) ? element_type(type.dtype) : ElementType::kF32;
+    const View plain = plan.temporary(plain_view(type, element));
+    const int64_t inner = product(type.shape, axis + 1, type.rank()) * plain.element_bytes();
     int64_t begin = 0;
     for (size_t i = 0; i < inputs_; ++i) {
       auto step = std::make_unique<PlainConcatStep>();
-      step->from = plan.input_as(i, Layout::kPlain, ElementType::kF32).ref;
+      step->from = plan.input_as(i, Layout::kPlain, element).ref;
       step->to = plain.ref;
       step->count = product(type.shape, 0, axis);
       step->length = plan.input_type(i).shape[axis] * inner;
       step->pitch = type.shape[axis] * inner;
       step->begin = begin;
       step->kernel = "copy";
-      step->bytes = step->count * step->length * 8;
+      step->bytes = 2 * step->count * step->length;
       begin += step->length;
       plan.add(std::move(step));
     }
