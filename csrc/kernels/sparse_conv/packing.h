@@ -48,7 +48,8 @@ constexpr int64_t kMostVectors = 8;
 // For layers of so many output pixels, by kernels whose vectors have so many lanes.
 static inline SparseForm sparse_form(const ConvGeometry& g, int64_t lanes) {
   const int64_t rows = g.rows();
-  if (rows == 1 && g.kh * g.kw == 1) return {1};
+  const bool inside = g.pad_top == 0 && g.pad_left == 0;
+  if (rows == 1 && g.kh * g.kw == 1 && inside) return {1};
   const int64_t vectors = (rows + lanes - 1) / lanes;
   const int64_t chunks = (vectors + kMostVectors - 1) / kMostVectors;
   const int64_t each = chunks == 0 ? kMostVectors : (vectors + chunks - 1) / chunks;
