@@ -150,7 +150,7 @@ void bind_engine(py::module_& m) {
           [](const std::string& path, int threads, const std::string& isa,
              const std::optional<std::string>& member) {
             py::gil_scoped_release release;
-            return make_engine(read_archive_file(path, member), threads, isa);
+            return make_engine(open_archive_file(path, member), threads, isa);
           },
           py::arg("path"), py::arg("threads"), py::arg("isa"), py::arg("member") = py::none())
       .def_static(
@@ -160,7 +160,7 @@ void bind_engine(py::module_& m) {
             const std::string_view bytes = data;
             py::gil_scoped_release release;
             return make_engine(
-                read_archive(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), origin),
+                open_archive(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), origin),
                 threads, isa);
           },
           py::arg("data"), py::arg("origin"), py::arg("threads"), py::arg("isa"))

@@ -61,7 +61,10 @@ Engine::Engine(std::shared_ptr<const Network> network, int threads)
   for (const ModelInput& input : network_->inputs()) {
     Shape shape = input.shape;
     if (!shape.empty() && shape[0] == 0) shape[0] = 1;
-    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return;
+    if (std::find(shape.begin(), shape.end(), 0) != shape.end()) {
+      network_->check_stored();
+      return;
+    }
     shapes.push_back(std::move(shape));
   }
   plan(shapes);

@@ -1,6 +1,9 @@
 #include "network.h"
 
 #include <algorithm>
+#include <set>
+
+#include "../ops/filter.h"
 
 namespace glz {
 
@@ -11,6 +14,7 @@ Network::Network(Model model, Isa isa) : model_(std::move(model)), isa_(isa) {
               "input '" << input.name << "' is not float32, the only type of input there is");
     tensors_[add_tensor(input.name)].input = static_cast<int32_t>(i);
   }
+  decode_constants();
   add_constants();
   for (const ModelNode& node : model_.nodes) add_node(node);
   for (const std::string& name : model_.outputs) {
@@ -28,6 +32,20 @@ int32_t Network::add_tensor(const std::string& name) {
   tensors_.emplace_back();
   tensors_.back().name = name;
   return id;
+}
+
+// All but weights that operators pack from the archive.
+void Network::decode_constants() {
+  std::set<std::string> streamed, whole(model_.outputs.begin(), model_.outputs.end());
+  for (const ModelNode& node : model_.nodes) {
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      (streams_input(node.op, i) ? streamed : whole).insert(node.inputs[i]);
+    }
+  }
+  for (auto& [name, tensor] : model_.tensors) {
+    const bool stays = streamed.count(name) && !whole.count(name) && streams_rows(tensor);
+    if (!stays) decode_tensor(&tensor);
+  }
 }
 
 void Network::add_constants() {
@@ -94,10 +112,23 @@ void Network::prepare(const std::vector<TensorType>& types, const std::vector<Vi
       if (--packings[id] == 0 && tensor.constant != nullptr && tensor.consumers.empty() &&
           !output) {
         model_.tensors.at(tensor.name).data = Buffer();
+        model_.tensors.at(tensor.name).stored.reset();
       }
     });
   }
   prepared_ = true;
+}
+
+void Network::check_stored() const {
+  constexpr int64_t kPiece = 1 << 14;
+  std::vector<float> piece(kPiece);
+  for (const auto& [name, tensor] : model_.tensors) {
+    if (tensor.stored == nullptr) continue;
+    const auto stream = tensor.stored->open();
+    int64_t left = product(tensor.shape, 0, tensor.shape.size());
+    for (; left > 0; left -= kPiece) stream->read(piece.data(), std::min(left, kPiece));
+    stream->finish();
+  }
 }
 
 const float* Network::constant_values(int32_t id) const {

@@ -43,6 +43,8 @@ class Network {
 
   // Packs every operator's weights, the first time it is called, and frees what was packed.
   void prepare(const std::vector<TensorType>& types, const std::vector<View>& homes) const;
+  // Decodes once what is stored and not packed yet, keeping nothing: throws what is wrong with it.
+  void check_stored() const;
   // The values of a constant that nodes read at run time; throws kUnsupported unless float32.
   const float* constant_values(int32_t tensor) const;
   // Packed weights and constants.
@@ -50,6 +52,7 @@ class Network {
 
  private:
   int32_t add_tensor(const std::string& name);
+  void decode_constants();
   void add_constants();
   void add_node(const ModelNode& node);
 

@@ -52,9 +52,8 @@ class Conv2d final : public Op {
     core_.set_dynamic(dynamic_);
     Filter filter =
         empty_filter(x, *weight_, 0, out_, channels_, window_.kh, window_.kw, groups_, label_);
-    const int64_t taps = filter.taps(), channels = channels_;
-    fill_filter(&filter, *weight_, out_, channels_, taps,
-                [=](int64_t o, int64_t c, int64_t t) { return (o * taps + t) * channels + c; });
+    filter.weight = weight_;
+    filter.order = {channels_, filter.taps(), channels_};
     core_.prepare(std::move(filter), geometry(inputs), bias_, tail_, x, table);
   }
 

@@ -11,9 +11,6 @@
 namespace glz {
 namespace {
 
-// 127 * 127 * this fits an int32.
-constexpr int64_t kMaxTerms = 133000;
-
 // Kernels may read constants up to the next multiple of 64 channels from any group's first.
 Buffer channel_constants(int64_t channels) {
   const size_t bytes = (round_up(channels, 64) + 64) * sizeof(float);
@@ -195,63 +192,51 @@ TensorType multiplied_type(const TensorType& x, bool dynamic) {
   return {x.shape, DType::kS8, 1.0f};
 }
 
-Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
-                    int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
-                    const std::string& label) {
-  Filter filter;
-  filter.out = out;
-  filter.channels = channels;
-  filter.kh = taps_h;
-  filter.kw = taps_w;
-  filter.groups = groups;
-  const size_t size = out * channels * taps_h * taps_w;
-  if (!x.quantized() || weight.scale.empty() || weight.groups() > 1) {
-    filter.values.assign(size, 0.0f);
-    return filter;
-  }
-  GLZ_CHECK(weight.scale.size() == 1 || weight.axis == out_axis, kUnsupported,
-            label << ": weight '" << weight.name << "' has a scale for each index along axis "
-                  << weight.axis << "; on int8 input it must be per tensor or along axis "
-                  << out_axis);
-  GLZ_CHECK(channels * taps_h * taps_w <= kMaxTerms, kUnsupported,
-            label << ": sums of " << channels * taps_h * taps_w
-                  << " products do not fit a 32-bit accumulator");
-  filter.codes.assign(size, 0);
-  // A transposed convolution's scales go with the output channels of one group.
-  for (int64_t o = 0; o < out; ++o) {
-    filter.scale.push_back(weight.scale[o % static_cast<int64_t>(weight.scale.size())]);
-  }
-  return filter;
-}
-
-template <typename Kernel, typename Weight>
-void ConvCore::pack(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
-                    const Weight* weights) {
-  ConvGeometry g = group_geometry(window);
-  g.stride_c = channel_stride(channels_ * groups_);
+template <typename Weight, typename Kernel>
+void ConvCore::pack_whole(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
+                          const Weight* weights) {
+  const ConvGeometry g = group_geometry(window);
   group_bytes_ = round_up(kernel.packed_bytes(g), 64);
   packed_ = Buffer(group_bytes_ * groups_);
-  const int64_t group_size = filter.out / filter.groups * filter.taps() * filter.channels;
+  const int64_t group_size = filter.out / filter.groups * filter.row();
   for (int64_t i = 0; i < groups_; ++i) {
     kernel.pack(g, weights + (depthwise_ ? 0 : i * group_size),
                 packed_.as<char>() + i * group_bytes_);
   }
 }
 
-template <typename Sparse, typename Weight>
-bool ConvCore::pack_sparse(const Sparse& sparse, const ConvGeometry& window,
-                           const Weight* weights) {
-  if (groups_ != 1) return false;
+// A panel of output channels at a time: panels lie one behind another.
+template <typename Weight, typename Kernel>
+void ConvCore::pack_rows(const Kernel& kernel, const ConvGeometry& window, const Filter& filter) {
+  ConvGeometry g = group_geometry(window);
+  group_bytes_ = round_up(kernel.packed_bytes(g), 64);
+  packed_ = Buffer(group_bytes_);
+  const int64_t row = filter.row();
+  std::vector<Weight> panel(kernel.panel * row);
+  char* to = packed_.as<char>();
+  each_row<Weight>(filter, [&](int64_t o, const Weight* weights) {
+    const int64_t at = o % kernel.panel;
+    std::copy_n(weights, row, &panel[at * row]);
+    if (at + 1 < kernel.panel && o + 1 < filter.out) return;
+    g.out_channels = at + 1;
+    kernel.pack(g, panel.data(), to);
+    to += kernel.packed_bytes(g);
+  });
+}
+
+// Two passes over the weights: to count, then to pack.
+template <typename Weight, typename Sparse>
+bool ConvCore::pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Filter& filter) {
   const ConvGeometry g = group_geometry(window);
-  SparsePacker<Weight> packer(g);
-  const int64_t size = g.kh * g.kw * g.channels;
-  for (int64_t o = 0; o < g.out_channels; ++o) packer.add(weights + o * size);
+  SparsePacker<Weight> packer(g, sparse_form(g, sparse.lanes));
+  each_row<Weight>(filter, [&](int64_t, const Weight* row) { packer.count(row); });
   sparse_kernel_ = sparse.fast;
   policy_ = sparse_policy();
   SparseChoice now = choose_sparse(g, integer_, packer.words(), sparse_kernel_, policy_);
   note_ = std::move(now.why);
   if (now.sparse || may_be_sparse(g, packer.words())) {
-    sparse_.hold(packer.finish(sparse_form(g, sparse.lanes)), packer.words());
+    each_row<Weight>(filter, [&](int64_t, const Weight* row) { packer.put(row); });
+    sparse_.hold(packer.take(), packer.words());
   }
   return now.sparse;
 }
@@ -279,8 +264,7 @@ bool ConvCore::takes_planes(const ConvGeometry& window) const {
 const Buffer& ConvCore::dense_weights(const KernelTable& table) const {
   const std::lock_guard<std::mutex> lock(*packing_);
   if (packed_.size() > 0 || !sparse_.held()) return packed_;
-  ConvGeometry g = group_geometry({});
-  g.stride_c = channel_stride(channels_);
+  const ConvGeometry g = group_geometry({});
   const auto make = [&](const auto& kernel, const auto& weights) {
     group_bytes_ = round_up(kernel.packed_bytes(g), 64);
     packed_ = Buffer(group_bytes_);
@@ -300,15 +284,21 @@ size_t ConvCore::bytes() const {
 }
 
 bool ConvCore::pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window,
-                             const Filter& filter) {
+                             Filter* filter) {
   const bool few_rows = window.rows() <= kernel.most_rows;
-  if (!may_keep_low_bits_ || sparse_.held() || !few_rows) return false;
-  const auto count = static_cast<int64_t>(filter.codes.size());
-  const int width = low_bits_width(filter.codes.data(), count);
-  if (width == 0) return false;
+  if (!may_keep_low_bits_ || sparse_.held() || !few_rows || groups_ != 1) return false;
+  bool fits = true;
+  int width = 0;
+  each_row<int8_t>(*filter, [&](int64_t, const int8_t* row) {
+    const int bits = low_bits_width(row, filter->row());
+    fits = fits && bits > 0;
+    width = std::max(width, bits);
+  });
+  if (!fits) return false;
+  gather(filter);
   group_bytes_ = low_bits_bytes(out_channels_, channels_, width);
   packed_ = Buffer(group_bytes_);
-  glz::pack_low_bits(filter.codes.data(), out_channels_, channels_, width, kBias, packed_.data());
+  glz::pack_low_bits(filter->codes.data(), out_channels_, channels_, width, kBias, packed_.data());
   note_ = std::to_string(width) + "-bit weights, packed";
   low_bits_ = true;
   return true;
@@ -318,6 +308,7 @@ ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
   geometry.kh = kh_;
   geometry.kw = kw_;
   geometry.channels = channels_;
+  geometry.stride_c = channel_stride(channels_ * groups_);
   geometry.out_channels = out_channels_;
   return geometry;
 }
@@ -336,6 +327,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   kh_ = filter.kh;
   kw_ = filter.kw;
   depthwise_ = filter.groups > 1 && filter.channels == 1 && filter.out == filter.groups;
+  if (filter.groups > 1) gather(&filter);
   if (!depthwise_) align_groups(&filter, table.conv_s8.panel >= 64 ? 16 : 8);
   groups_ = depthwise_ ? 1 : filter.groups;
   channels_ = depthwise_ ? filter.groups : filter.channels;
@@ -353,19 +345,23 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
     }
     if (dynamic_) weight_scale_ = filter.scale;
     const int8_t* codes = filter.codes.data();
-    if (depthwise_) return pack(table.depthwise_s8, window, filter, codes);
-    if (pack_sparse(table.sparse_s8, window, codes)) return;
-    if (pack_low_bits(table.dense_low_bits, window, filter)) return;
-    return pack(table.conv_s8, window, filter, codes);
+    if (depthwise_) return pack_whole(table.depthwise_s8, window, filter, codes);
+    if (groups_ > 1) return pack_whole(table.conv_s8, window, filter, codes);
+    if (pack_sparse<int8_t>(table.sparse_s8, window, filter)) return;
+    if (pack_low_bits(table.dense_low_bits, window, &filter)) return;
+    return pack_rows<int8_t>(table.conv_s8, window, filter);
   }
   if (tail.quantizes) {  // float kernels have no multiplier: the weights take it
-    for (float& value : filter.values) value *= tail.inverse_scale();
+    filter.factor = tail.inverse_scale();
+    for (float& value : filter.values) value *= filter.factor;
   }
   if (depthwise_) {
-    pack(table.depthwise_f32, window, filter, filter.values.data());
+    pack_whole(table.depthwise_f32, window, filter, filter.values.data());
+  } else if (groups_ > 1) {
+    pack_whole(table.conv_f32, window, filter, filter.values.data());
   } else {
-    const bool sparse = pack_sparse(table.sparse_f32, window, filter.values.data());
-    if (!sparse) pack(table.conv_f32, window, filter, filter.values.data());
+    const bool sparse = pack_sparse<float>(table.sparse_f32, window, filter);
+    if (!sparse) pack_rows<float>(table.conv_f32, window, filter);
   }
 }
 

@@ -8,6 +8,7 @@
 #include "../kernels/sparse_conv/planes.h"
 #include "constants.h"
 #include "epilogue.h"
+#include "filter.h"
 #include "op.h"
 #include "partition.h"
 #include "sparse_choice.h"
@@ -15,46 +16,8 @@
 
 namespace glz {
 
-// Weights in the layout that no CPU owns: [out][kh][kw][channels], int8 codes or float values.
-struct Filter {
-  int64_t out = 0;       // output channels of all groups
-  int64_t channels = 0;  // input channels of one group
-  int64_t kh = 1, kw = 1;
-  int64_t groups = 1;
-  std::vector<int8_t> codes;  // empty: float
-  std::vector<float> scale;   // of each output channel's codes
-  std::vector<float> values;
-
-  int64_t taps() const { return kh * kw; }
-  bool quantized() const { return !codes.empty(); }
-};
-
 // The type of what the kernel multiplies: `x`, or codes of a scale that the batch will say.
 TensorType multiplied_type(const TensorType& x, bool dynamic);
-
-// An empty filter for `weight`: codes if both the input and the weight are int8, else values.
-// `out_axis` is the weight's axis of output channels, `out` the output channels of all groups.
-Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_axis, int64_t out,
-                    int64_t channels, int64_t taps_h, int64_t taps_w, int64_t groups,
-                    const std::string& label);
-
-// Fills a filter from a weight seen as [d0][d1][taps]: element (i, j, t) goes to place(i, j, t).
-template <typename Place>
-void fill_filter(Filter* filter, const ModelTensor& weight, int64_t d0, int64_t d1, int64_t taps,
-                 Place place) {
-  const auto copy = [&](const auto* from, auto* to) {
-    for (int64_t i = 0; i < d0; ++i) {
-      for (int64_t j = 0; j < d1; ++j) {
-        for (int64_t t = 0; t < taps; ++t) to[place(i, j, t)] = *from++;
-      }
-    }
-  };
-  if (filter->quantized()) {
-    copy(weight.data.as<int8_t>(), filter->codes.data());
-  } else {
-    copy(real_values(weight).data(), filter->values.data());
-  }
-}
 
 // Throws kShape unless the bias is absent or has a number for each output channel.
 void check_bias(const ModelTensor* bias, int64_t out, const std::string& label);
@@ -96,15 +59,16 @@ class ConvCore {
             float residual_scale, const View& out) const;
 
  private:
-  template <typename Kernel, typename Weight>
-  void pack(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
-            const Weight* weights);
+  template <typename Weight, typename Kernel>
+  void pack_whole(const Kernel& kernel, const ConvGeometry& window, const Filter& filter,
+                  const Weight* weights);
+  template <typename Weight, typename Kernel>
+  void pack_rows(const Kernel& kernel, const ConvGeometry& window, const Filter& filter);
   // Packs for the sparse kernel if that may pay; whether it does for the first plan.
-  template <typename Sparse, typename Weight>
-  bool pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Weight* weights);
+  template <typename Weight, typename Sparse>
+  bool pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Filter& filter);
   // Packs weights of few bits as such, if that suits them and the rows of the first plan.
-  bool pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window,
-                     const Filter& filter);
+  bool pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window, Filter* filter);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
   // Dense or sparse, for a plan with these n, oh, ow.
   SparseChoice choose(const ConvGeometry& g) const;

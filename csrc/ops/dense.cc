@@ -55,8 +55,8 @@ class Dense final : public Op {
     const int64_t stride = image ? channel_stride(image_channels_) : features_;
     const int64_t width = pixels * stride;
     Filter filter = empty_filter(x, *weight_, 0, out_, width, 1, 1, 1, label_);
-    fill_filter(&filter, *weight_, out_, image_channels_, pixels,
-                [=](int64_t o, int64_t c, int64_t p) { return o * width + p * stride + c; });
+    filter.weight = weight_;
+    filter.order = {image_channels_, pixels, stride};
     core_.prepare(std::move(filter), one_tap(x.elements() / features_), bias_, tail_, x, table);
   }
 

@@ -101,6 +101,9 @@ class Op {
   std::string label_;
 };
 
+// Whether the operator packs constant i as it is stored; it needs all others decoded.
+bool streams_input(const std::string& op, size_t i);
+
 // Throws kUnsupported, naming operator and node, when the registry has no such operator.
 std::unique_ptr<Op> make_op(const Node& node);
 

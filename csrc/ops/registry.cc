@@ -1,4 +1,6 @@
 // One row an operator: to add one, write its file, declare its constructor and name it here.
+#include <algorithm>
+
 #include "op_builders.h"
 #include "unary_functions.h"
 
@@ -9,12 +11,13 @@ struct Row {
   const char* name;
   size_t inputs;  // how many must be there
   OpBuilder build;
+  bool streams_weight = false;  // packs input 1 from streams_rows() (filter.h), not from its data
 };
 
 const Row kOperators[] = {
-    {"conv2d", 2, make_conv2d},
+    {"conv2d", 2, make_conv2d, true},
     {"conv_transpose2d", 2, make_conv_transpose2d},
-    {"dense", 2, make_dense},
+    {"dense", 2, make_dense, true},
     {"embedding", 2, make_embedding},
     {"batch_norm", 5, make_batch_norm},
     {"scale_shift", 3, make_scale_shift},
@@ -65,6 +68,11 @@ void need_inputs(const Node& node, size_t count) {
 }
 
 }  // namespace
+
+bool streams_input(const std::string& op, size_t i) {
+  const auto streams = [&](const Row& row) { return op == row.name && row.streams_weight; };
+  return i == 1 && std::any_of(std::begin(kOperators), std::end(kOperators), streams);
+}
 
 std::unique_ptr<Op> make_op(const Node& node) {
   for (const Row& row : kOperators) {

@@ -1,6 +1,7 @@
 // Makes the packed weights of packing.h, channel by channel; portable, at load time.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "../../base/buffer.h"
@@ -8,33 +9,30 @@
 
 namespace glz {
 
-// A word other than zero, and its place in the depth.
-struct PlacedWord {
-  uint32_t word;
-  int32_t place;
-};
+class PackedLayout;
 
-// Weight: int8_t or float.
+// Two passes over the output channels: count() every one, then put() every one in the same order.
+// Nothing but the packed words is kept. Weight: int8_t or float.
 template <typename Weight>
 class SparsePacker {
  public:
   // n, h, w, oh, ow of the geometry do not matter.
-  explicit SparsePacker(const ConvGeometry& g);
+  SparsePacker(const ConvGeometry& g, SparseForm form);
+  ~SparsePacker();
 
   // The next output channel: [kh][kw][channels].
-  void add(const Weight* channel);
-  // Words with a weight other than zero so far.
-  int64_t words() const { return static_cast<int64_t>(words_.size()); }
-  // When every channel was added.
-  Buffer finish(SparseForm form) const;
+  void count(const Weight* channel);
+  void put(const Weight* channel);
+  // Words with a weight other than zero, of those that were counted.
+  int64_t words() const { return words_; }
+  // When every channel was put.
+  Buffer take();
 
  private:
-  void add_word(uint32_t word, int64_t place);
-
   ConvGeometry g_;
-  std::vector<PlacedWord> words_;
-  std::vector<int64_t> ends_ = {0};  // of each channel's, in words_
-  std::vector<uint32_t> sums_;       // of each channel's weights, modulo 2^32; int8 only
+  std::unique_ptr<PackedLayout> layout_;
+  std::vector<int32_t> start_;  // of each channel's accumulators
+  int64_t words_ = 0, put_ = 0;
 };
 
 // The same weights in another form.
