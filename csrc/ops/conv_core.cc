@@ -205,21 +205,22 @@ void ConvCore::pack_whole(const Kernel& kernel, const ConvGeometry& window, cons
   }
 }
 
-// A panel of output channels at a time: panels lie one behind another.
+// Some panels of output channels at a time, as many as end at a multiple of 64 bytes: they lie one
+// behind another, so that it makes no difference.
 template <typename Weight, typename Kernel>
 void ConvCore::pack_rows(const Kernel& kernel, const ConvGeometry& window, const Filter& filter) {
   ConvGeometry g = group_geometry(window);
   group_bytes_ = round_up(kernel.packed_bytes(g), 64);
   packed_ = Buffer(group_bytes_);
-  const int64_t row = filter.row();
-  std::vector<Weight> panel(kernel.panel * row);
+  const int64_t row = filter.row(), most = round_up(64, kernel.panel);
+  std::vector<Weight> rows(std::min(most, filter.out) * row);
   char* to = packed_.as<char>();
   each_row<Weight>(filter, [&](int64_t o, const Weight* weights) {
-    const int64_t at = o % kernel.panel;
-    std::copy_n(weights, row, &panel[at * row]);
-    if (at + 1 < kernel.panel && o + 1 < filter.out) return;
+    const int64_t at = o % most;
+    std::copy_n(weights, row, &rows[at * row]);
+    if (at + 1 < most && o + 1 < filter.out) return;
     g.out_channels = at + 1;
-    kernel.pack(g, panel.data(), to);
+    kernel.pack(g, rows.data(), to);
     to += kernel.packed_bytes(g);
   });
 }
