@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from gluonzip.errors import ConfigError
-from gluonzip.passes.quantize.schemes import scale_of
+from gluonzip.graph.scales import spread
+from gluonzip.passes.quantize.schemes import quantized_codes, scale_of
 from gluonzip.spec import (
     NM,
     Granularity,
     PerChannel,
+    PerGroup,
     PerTensor,
     SparsityPattern,
+    WeightQuantization,
     max_code,
     sparsity_pattern,
 )
@@ -57,6 +60,10 @@ def round_to_bits(pattern: SparsityPattern, granularity: Granularity) -> Change:
         if level == 32:
             return weight
         bits = int(level)
+        if isinstance(granularity, PerGroup):
+            what = WeightQuantization(bits, granularity)
+            codes, scale = quantized_codes(weight, what, 0, "under test")
+            return codes * spread(scale, weight.shape, 0)
         others = tuple(range(1, weight.ndim)) if isinstance(granularity, PerChannel) else None
         peak = np.abs(weight).max(axis=others, keepdims=True, initial=0)
         scale = scale_of(peak, bits)

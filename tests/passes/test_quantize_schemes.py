@@ -331,3 +331,12 @@ def test_dynamic_quantizer_of_other_bits_stays_simulated(rng):
     assert [node.op for node in graph.nodes] == ["fake_quantize_dynamic", "conv2d"]
     with pytest.raises(ConfigError, match="mode = 'sometimes' is unknown"):
         ActivationQuantization(mode="sometimes")
+
+
+def test_sensitivity_knows_groups(rng):
+    from gluonzip.auto.changes import round_to_bits
+
+    weight = rng.standard_normal((4, 2, 3, 3)).astype("float32")
+    changed = round_to_bits(None, PerGroup(6))(weight, 3)
+    found = integers(weight, WeightQuantization(3, PerGroup(6)))
+    np.testing.assert_array_equal(changed, found.dense())
