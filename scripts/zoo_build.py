@@ -167,8 +167,7 @@ def build(name: str, small: bool) -> tuple[Any, tuple[tuple[int, ...], ...], str
     net = _construct(name, {**rule.options, **(rule.small_options if small else {})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if small:
-            _few_regions(net)
+        _limit_regions(net, 16 if small else 100)
         net.initialize(_Random(), force_reinit=True)
         # Residual branches add up: in deep networks the numbers would explode.
         for variance in net.collect_params(".*_var$").values():
@@ -176,12 +175,12 @@ def build(name: str, small: bool) -> tuple[Any, tuple[tuple[int, ...], ...], str
     return net, rule.small if small else rule.full, rule.family
 
 
-def _few_regions(net: Any) -> None:
-    """Detectors of two stages look at 16 regions, not at hundreds."""
+def _limit_regions(net: Any, count: int) -> None:
+    """Detectors of two stages look at so many regions, not at a thousand."""
     if hasattr(net, "rpn"):
-        net.rpn._test_post_nms = net._rpn_test_post_nms = 16
+        net.rpn._test_post_nms = net._rpn_test_post_nms = count
     if hasattr(net, "_rcnn_max_dets"):
-        net._rcnn_max_dets = 16
+        net._rcnn_max_dets = count
 
 
 def _construct(name: str, options: dict[str, Any]) -> Any:

@@ -106,8 +106,8 @@ def _run(names: Iterable[str], options: Any) -> None:
     import zoo_measure
 
     known = _results(options.folder)
-    again = set(options.retry.split(","))
-    todo = [n for n in names if n not in known or known[n].get("status") in again]
+    again = {None, *options.retry.split(",")}  # None: broken off, or only timed
+    todo = [n for n in names if known.get(n, {}).get("status") in again]
     running: dict[int, tuple[str, float]] = {}
     while todo or running:
         while todo and len(running) < options.jobs:

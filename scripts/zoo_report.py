@@ -25,7 +25,7 @@ engine computes what it should; nothing here is about accuracy.
   tensors, because they turn a last digit into another box.
 - **int8**: the same between the int8 engine and the interpreter that defines it, part by part.
 - **ms**: MXNet's dense network (fp32, hybridized, static) and ours (int8), batch 1, all cores each,
-  alternating; one network a family.
+  alternating; one network a family; detectors of two stages with 100 regions.
 - **split**: what runs in MXNet between segments of the engine, by operator; `whole` if nothing.
 """
 
