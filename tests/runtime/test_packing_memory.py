@@ -48,7 +48,7 @@ def wide_dense(path, sparsity: float, dtype: str, outputs: int = 4096, inputs: i
 
 
 def load(path) -> tuple[float, float]:
-    """KB by which the peak grows while it is loaded in a fresh process, and KB of packed weights."""
+    """KB by which loading lets the peak of a fresh process grow, and KB of packed weights."""
     out = subprocess.run([sys.executable, "-c", LOAD, path], stdout=-1, check=True, text=True)
     grown, packed = out.stdout.split()
     return float(grown), int(packed) / 1024
@@ -97,17 +97,17 @@ def test_every_section_packs_as_its_values_say(tmp_path, monkeypatch, isa, polic
     monkeypatch.setenv("GLUONZIP_SPARSE", policy)
     random = np.random.default_rng(1)
     x = random.standard_normal((2, 5, 6, 7)).astype(np.float32)
+    inputs, path = [Input("x", (0, 5, 6, 7))], tmp_path / "net.glz"
     for name, weight in forms(random, (21, 5, 3, 3)).items():
         node = Node("conv2d", "c", ["x", "w"], ["y"], {"pad": [1, 1, 1, 1]})
-        check(tmp_path / "net.glz", Graph([Input("x", (0, 5, 6, 7))], ["y"], [node], {"w": weight}), x, isa, name)
+        check(path, Graph(inputs, ["y"], [node], {"w": weight}), x, isa, name)
+    one = Constant(np.eye(5, dtype=np.float32).reshape(5, 5, 1, 1))
     for name, weight in forms(random, (70, 5 * 6 * 7)).items():
         nodes = [
             Node("conv2d", "c", ["x", "one"], ["z"]),
             Node("dense", "fc", ["z", "w"], ["y"]),
         ]
-        one = Constant(np.eye(5, dtype=np.float32).reshape(5, 5, 1, 1))
-        check(tmp_path / "net.glz", Graph([Input("x", (0, 5, 6, 7))], ["y"], nodes, {"w": weight, "one": one}), x, isa,
-              name)  # fmt: skip
+        check(path, Graph(inputs, ["y"], nodes, {"w": weight, "one": one}), x, isa, name)
 
 
 def check(path, graph: Graph, x: np.ndarray, isa: str, name: str) -> None:
