@@ -7,7 +7,7 @@ The zoo's networks, trained on the digits by their recipes (kept in --folder), t
 images for all (from the training digits) and the same test images. Figures: signal by quantization
 noise of the test digits' scores against float32 MXNet, in dB; and top-1 accuracy. Each peer is a
 process of its own; of its variants the best on the test digits counts (which favours the peers:
-our steps are chosen on calibration images alone). Needs ``pip install -e '.[peers,demo]'``. NNCF needs
+our steps see calibration images alone). Needs ``pip install -e '.[peers,demo]'``. NNCF needs
 another NumPy than MXNet, so it lives in an environment of its own::
 
     python -m venv /path/to/nncf && /path/to/nncf/bin/pip install nncf openvino onnx
