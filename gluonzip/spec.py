@@ -102,6 +102,16 @@ def code_limit(bits: int) -> int:
     return 1 if bits == 1 and not isinstance(bits, bool) else max_code(bits)
 
 
+def code_range(bits: int, unsigned: bool) -> tuple[int, int]:
+    """Lowest and highest code of activations: symmetric, or all of ``bits`` from zero up.
+
+    >>> code_range(8, unsigned=False), code_range(8, unsigned=True)
+    ((-127, 127), (0, 255))
+    """
+    limit = max_code(bits)
+    return (0, 2 * limit + 1) if unsigned else (-limit, limit)
+
+
 @dataclass(frozen=True)
 class WeightQuantization:
     """Symmetric integers for a weight, zero point 0.

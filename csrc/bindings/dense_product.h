@@ -29,7 +29,7 @@ struct S8 {
   static constexpr ElementType kResult = ElementType::kS32;
   static const ConvS8Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
   static const DepthwiseS8Kernel& depthwise(Isa isa) { return kernel_table(isa).depthwise_s8; }
-  static Stored store(Value x) { return static_cast<uint8_t>(x + kBias); }
+  static Stored store(Value x) { return static_cast<uint8_t>(x + zero_byte(ElementType::kS8)); }
 };
 
 struct F32 {

@@ -10,6 +10,11 @@ using namespace glz;
 
 namespace {
 
+py::dtype dtype_of(const TensorType& type) {
+  if (type.dtype == DType::kS8) return py::dtype::of<int8_t>();
+  return type.dtype == DType::kU8 ? py::dtype::of<uint8_t>() : py::dtype::of<float>();
+}
+
 // Arrays that a plan reads and writes, and the memory behind them.
 struct Call {
   std::vector<py::array> arrays;  // inputs, C-contiguous
@@ -28,8 +33,7 @@ struct Call {
 
   void allocate_outputs(const Plan& plan) {
     for (const TensorType& type : plan.outputs) {
-      py::array array(type.quantized() ? py::dtype::of<int8_t>() : py::dtype::of<float>(),
-                      type.shape);
+      py::array array(dtype_of(type), type.shape);
       outputs.push_back(array.mutable_data());
       results.append(std::move(array));
     }

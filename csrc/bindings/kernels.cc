@@ -13,7 +13,7 @@
 #include "../kernels/sparse_conv/packer.h"
 #include "../kernels/table.h"
 #include "../ops/sparse_choice.h"
-#include "module.h"
+#include "testing.h"
 
 namespace py = pybind11;
 using namespace glz;
@@ -47,9 +47,23 @@ ConvGeometry to_geometry(const std::map<std::string, int64_t>& values) {
     GLZ_CHECK(it != values.end(), kConfig, "geometry lacks " << name);
     return it->second;
   };
-  return {get("n"),  get("h"),  get("w"),  get("channels"),    get("stride_c"), get("kh"),
-          get("kw"), get("sh"), get("sw"), get("pad_top"),     get("pad_left"), get("dh"),
-          get("dw"), get("oh"), get("ow"), get("out_channels")};
+  return {get("n"),
+          get("h"),
+          get("w"),
+          get("channels"),
+          get("stride_c"),
+          get("kh"),
+          get("kw"),
+          get("sh"),
+          get("sw"),
+          get("pad_top"),
+          get("pad_left"),
+          get("dh"),
+          get("dw"),
+          get("oh"),
+          get("ow"),
+          get("out_channels"),
+          values.count("zero") != 0 ? values.at("zero") : zero_byte(ElementType::kS8)};
 }
 
 struct S8 {
@@ -57,7 +71,7 @@ struct S8 {
   using Weight = int8_t;
   using Args = ConvS8Args;
   using Kernel = ConvS8Kernel;
-  static constexpr ElementType kOutput = ElementType::kU8;
+  static constexpr ElementType kOutput = ElementType::kS8;
   static const Kernel& kernel(Isa isa) { return kernel_table(isa).conv_s8; }
   static Buffer pack(const Kernel& k, const ConvGeometry& g, const Weight* weights) {
     Buffer packed(k.packed_bytes(g));
@@ -122,7 +136,7 @@ int64_t plane_elements(int64_t channels, int64_t pitch) {
   return ceil_div(channels, kInWord) * pitch * kInWord;
 }
 
-size_t element_bytes(ElementType type) { return type == ElementType::kU8 ? 1 : 4; }
+size_t element_bytes(ElementType type) { return holds_codes(type) ? 1 : 4; }
 
 // A convolution with its weights packed, `copies` times over so that they can be cold.
 template <typename Type>
@@ -150,9 +164,10 @@ class PackedConv {
   // Runs in four parts, cut at a tile's row and at a panel, and checks the workspace's end.
   py::array run(const Array<Input>& input, const std::string& output, int64_t output_stride,
                 const Floats& multiplier, const Floats& bias,
-                const std::optional<py::array>& residual, float residual_multiplier,
-                std::optional<float> slope, float lo, float hi, int64_t row_cut, int64_t panel_cut,
-                int64_t input_pitch, int64_t output_pitch, int64_t residual_pitch) {
+                const std::optional<py::array>& residual, const std::string& residual_type,
+                float residual_multiplier, std::optional<float> slope, float lo, float hi,
+                int64_t row_cut, int64_t panel_cut, int64_t input_pitch, int64_t output_pitch,
+                int64_t residual_pitch) {
     const int64_t wanted = input_pitch != 0 ? plane_elements<Input>(g_.channels, input_pitch)
                                             : g_.n * g_.h * g_.w * g_.stride_c;
     GLZ_CHECK(input.size() == wanted, kShape, "input has " << input.size() << " elements");
@@ -171,7 +186,9 @@ class PackedConv {
                 "residual has " << residual->size() << " elements");
       extra = copy(residual->data(), residual->nbytes());
       e.residual = extra.data();
-      e.residual_type = residual->itemsize() == 1 ? ElementType::kU8 : ElementType::kF32;
+      e.residual_type = glz_element_type(residual_type);
+      GLZ_CHECK(static_cast<size_t>(residual->itemsize()) == element_bytes(e.residual_type),
+                kConfig, "residual elements have " << residual->itemsize() << " bytes");
       e.residual_stride = output_stride;
       e.residual_multiplier = residual_multiplier;
     }
@@ -235,7 +252,7 @@ class PackedConv {
     std::fill_n(b.as<float>(), b.size() / 4, 1.0f);
     std::memset(residual.data(), 1, residual.size());
     Epilogue e;
-    e.multiplier = Type::kOutput == ElementType::kU8 ? m.as<float>() : nullptr;
+    e.multiplier = Type::kOutput == ElementType::kS8 ? m.as<float>() : nullptr;
     e.bias = b.as<float>();
     e.lo = 0.0f;
     e.output = out.data();
@@ -298,12 +315,10 @@ class PackedConv {
   }
 
   static py::array make_output(const std::string& type, int64_t count, Epilogue* e) {
-    const bool u8 = type == "u8", s32 = type == "s32";
-    GLZ_CHECK(u8 || s32 || type == "f32", kConfig, "output type " << type);
-    e->output_type = u8 ? ElementType::kU8 : s32 ? ElementType::kS32 : ElementType::kF32;
-    py::array out = u8    ? py::array(py::array_t<uint8_t>(count))
-                    : s32 ? py::array(py::array_t<int32_t>(count))
-                          : py::array(py::array_t<float>(count));
+    e->output_type = glz_element_type(type);
+    py::array out = holds_codes(e->output_type)           ? py::array(py::array_t<uint8_t>(count))
+                    : e->output_type == ElementType::kS32 ? py::array(py::array_t<int32_t>(count))
+                                                          : py::array(py::array_t<float>(count));
     e->output = out.mutable_data();
     std::memset(e->output, 0xab, static_cast<size_t>(count) * element_bytes(e->output_type));
     return out;
@@ -330,10 +345,10 @@ void bind_packed(py::module_& m, const char* name) {
       .def("run", &Conv::run, py::arg("input").noconvert(), py::arg("output"),
            py::arg("output_stride"), py::arg("multiplier") = py::none(),
            py::arg("bias") = py::none(), py::arg("residual") = py::none(),
-           py::arg("residual_multiplier") = 1.0f, py::arg("slope") = py::none(),
-           py::arg("lo") = -INFINITY, py::arg("hi") = INFINITY, py::arg("row_cut") = 0,
-           py::arg("panel_cut") = 0, py::arg("input_pitch") = 0, py::arg("output_pitch") = 0,
-           py::arg("residual_pitch") = 0)
+           py::arg("residual_type") = "s8", py::arg("residual_multiplier") = 1.0f,
+           py::arg("slope") = py::none(), py::arg("lo") = -INFINITY, py::arg("hi") = INFINITY,
+           py::arg("row_cut") = 0, py::arg("panel_cut") = 0, py::arg("input_pitch") = 0,
+           py::arg("output_pitch") = 0, py::arg("residual_pitch") = 0)
       .def("time", &Conv::time, py::arg("calls"), py::arg("threads") = 1,
            py::arg("residual") = false, py::arg("planes") = false);
 }

@@ -13,8 +13,9 @@ using namespace glz;
 
 ElementType glz_element_type(const std::string& name) {
   if (name == "f32") return ElementType::kF32;
+  if (name == "s8") return ElementType::kS8;
   if (name == "u8") return ElementType::kU8;
-  GLZ_CHECK(name == "s32", kConfig, "element type '" << name << "' is none of f32, u8, s32");
+  GLZ_CHECK(name == "s32", kConfig, "element type '" << name << "' is none of f32, s8, u8, s32");
   return ElementType::kS32;
 }
 
@@ -41,6 +42,7 @@ ConvGeometry geometry(const py::dict& d) {
   g.pad_top = number("pad_top"), g.pad_left = number("pad_left");
   g.dh = number("dh"), g.dw = number("dw"), g.oh = number("oh"), g.ow = number("ow");
   g.out_channels = number("out_channels");
+  g.zero = get<int64_t>(d, "zero", zero_byte(ElementType::kS8));
   return g;
 }
 

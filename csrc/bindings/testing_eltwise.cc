@@ -1,4 +1,6 @@
 // gluonzip._core.testing: element-wise kernels.
+#include <array>
+
 #include "../kernels/table.h"
 #include "testing.h"
 
@@ -16,24 +18,35 @@ void bind_testing_eltwise(py::module_& m) {
   const auto eltwise = [](const std::string& isa) -> const EltwiseKernel& {
     return kernel_table(resolve_isa(isa)).eltwise;
   };
-  m.def("quantize", [=](const std::string& isa, const Floats& x, float inverse, Bytes out) {
-    eltwise(isa).quantize(x.data(), inverse, out.mutable_data(), x.size());
+  m.def("quantize", [=](const std::string& isa, const Floats& x, float inverse, Bytes out,
+                        const std::string& type) {
+    eltwise(isa).quantize(x.data(), inverse, out.mutable_data(), glz_element_type(type), x.size());
   });
-  m.def("dequantize", [=](const std::string& isa, const Bytes& x, float scale, Floats out) {
-    eltwise(isa).dequantize(x.data(), scale, out.mutable_data(), x.size());
+  m.def("dequantize", [=](const std::string& isa, const Bytes& x, const std::string& type,
+                          float scale, Floats out) {
+    eltwise(isa).dequantize(x.data(), glz_element_type(type), scale, out.mutable_data(), x.size());
   });
   m.def("lookup", [=](const std::string& isa, const Bytes& x, const Bytes& table, Bytes out) {
     eltwise(isa).lookup(x.data(), table.data(), out.mutable_data(), x.size());
   });
+  // types: of a, b and out
+  using Types = std::array<std::string, 3>;
+  const auto pair = [](const Bytes& a, const Bytes& b, Bytes& out, const Types& types) {
+    return CodesPair{a.data(),
+                     b.data(),
+                     out.mutable_data(),
+                     glz_element_type(types[0]),
+                     glz_element_type(types[1]),
+                     glz_element_type(types[2]),
+                     a.size()};
+  };
   m.def("add_u8", [=](const std::string& isa, const Bytes& a, float ma, const Bytes& b, float mb,
-                      bool leaky, float slope, float lo, float hi, Bytes out) {
-    eltwise(isa).add_u8(a.data(), ma, b.data(), mb, leaky, slope, lo, hi, out.mutable_data(),
-                        a.size());
+                      bool leaky, float slope, float lo, float hi, Bytes out, const Types& types) {
+    eltwise(isa).add_u8(pair(a, b, out, types), ma, mb, leaky, slope, lo, hi);
   });
   m.def("mul_u8",
-        [=](const std::string& isa, const Bytes& a, const Bytes& b, float factor, Bytes out) {
-          eltwise(isa).mul_u8(a.data(), b.data(), factor, out.mutable_data(), a.size());
-        });
+        [=](const std::string& isa, const Bytes& a, const Bytes& b, float factor, Bytes out,
+            const Types& types) { eltwise(isa).mul_u8(pair(a, b, out, types), factor); });
   m.def("add_f32", [=](const std::string& isa, const Floats& a, const Floats& b, bool leaky,
                        float slope, float lo, float hi, Floats out) {
     eltwise(isa).add_f32(a.data(), b.data(), leaky, slope, lo, hi, out.mutable_data(), a.size());
@@ -60,11 +73,11 @@ void bind_testing_eltwise(py::module_& m) {
     eltwise(isa).planes_to_pixels_f32(x.data(), out.mutable_data(), x.shape(0), x.shape(1),
                                       x.shape(2), out.shape(2));
   });
-  m.def("planes_to_pixels_u8",
-        [=](const std::string& isa, const Floats& x, float inverse, Bytes out) {
-          eltwise(isa).planes_to_pixels_u8(x.data(), inverse, out.mutable_data(), x.shape(0),
-                                           x.shape(1), x.shape(2), out.shape(2));
-        });
+  m.def("planes_to_pixels_u8", [=](const std::string& isa, const Floats& x, float inverse,
+                                   Bytes out, const std::string& type) {
+    eltwise(isa).planes_to_pixels_u8(x.data(), inverse, out.mutable_data(), glz_element_type(type),
+                                     x.shape(0), x.shape(1), x.shape(2), out.shape(2));
+  });
   m.def("pixels_to_planes_f32", [=](const std::string& isa, const Floats& x, Floats out) {
     eltwise(isa).pixels_to_planes_f32(x.data(), out.mutable_data(), out.shape(0), out.shape(1),
                                       out.shape(2), x.shape(2));

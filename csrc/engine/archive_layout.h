@@ -81,7 +81,8 @@ constexpr const char* kArchiveWords[] = {"f32",
                                          "embedding",
                                          "upsample",
                                          "conv_transpose2d",
-                                         "fixed"};
+                                         "fixed",
+                                         "unsigned"};
 constexpr int64_t kArchiveWordCount = sizeof(kArchiveWords) / sizeof(kArchiveWords[0]);
 
 }  // namespace glz

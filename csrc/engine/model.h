@@ -13,7 +13,7 @@
 
 namespace glz {
 
-enum class DType : uint8_t { kF32, kF16, kS8, kS32 };
+enum class DType : uint8_t { kF32, kF16, kS8, kU8, kS32 };  // kU8: activations alone
 
 // An attribute's value, as in the op table of gluonzip/graph/ops.py. Only opaque nodes have maps.
 using Attribute = std::variant<bool, int64_t, double, std::string, std::vector<int64_t>,

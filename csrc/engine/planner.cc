@@ -393,7 +393,7 @@ void Planner::give_out(int32_t id, int32_t index) {
   const Storage& storage = plan_->storages[from.ref.storage];
   if (storage.kind == Storage::Kind::kOutput && storage.index == index) return;
   View to = plain_view(types_[id], element_type(types_[id].dtype));
-  to.foreign_codes = to.type == ElementType::kU8;
+  to.foreign_codes = holds_codes(to.type);
   to.ref = {new_storage(Storage::Kind::kOutput, to.bytes(), index), 0};
   add(make_convert(from, to, types_[id], table(), threads_));
 }

@@ -4,7 +4,7 @@
 //   y = y + float(residual) * residual_multiplier     likewise
 //   y = y < 0 ? y * slope : y                         only if leaky
 //   y = min(max(y, lo), hi)
-//   output f32: y      output u8: rint(clamp(y, -127, 127)) + 128, ties to even
+//   output f32: y      output codes: rint(clamp(y, lowest_code, highest_code)), ties to even
 //
 // All factors are already in units of the output step (prepared in double, see ops/epilogue.h).
 // For float32 kernels the accumulator is a float, multiplier is null (1) and the sum may use FMA.
@@ -13,9 +13,9 @@
 #include <cstdint>
 #include <limits>
 
-namespace glz {
+#include "layout.h"
 
-enum class ElementType : uint8_t { kF32, kU8, kS32 };  // kU8: biased int8, see layout.h
+namespace glz {
 
 struct Epilogue {
   const float* multiplier = nullptr;  // one a channel, readable up to the next multiple of 64

@@ -17,14 +17,16 @@ static inline float clamp_between(float y, float lo, float hi) {
 }
 
 // Ties to even; NaN, which no code can hold, becomes the lowest code.
-static inline uint8_t biased_code(float y) {
-  y = y > -float{kMaxCode} ? y : -float{kMaxCode};
-  y = y < float{kMaxCode} ? y : float{kMaxCode};
-  return static_cast<uint8_t>(static_cast<int>(std::nearbyint(y)) + kBias);
+static inline uint8_t stored_code(float y, ElementType type) {
+  const float lowest = static_cast<float>(lowest_code(type));
+  const float highest = static_cast<float>(highest_code(type));
+  y = y > lowest ? y : lowest;
+  y = y < highest ? y : highest;
+  return static_cast<uint8_t>(static_cast<int>(std::nearbyint(y)) + zero_byte(type));
 }
 
-static inline float code_value(uint8_t biased) {
-  return static_cast<float>(static_cast<int>(biased) - kBias);
+static inline float code_value(uint8_t stored, ElementType type) {
+  return static_cast<float>(static_cast<int>(stored) - zero_byte(type));
 }
 
 static inline float activate(float y, bool leaky, float slope, float lo, float hi) {
@@ -34,8 +36,8 @@ static inline float activate(float y, bool leaky, float slope, float lo, float h
 
 static inline float residual_value(const Epilogue& e, int64_t row, int64_t channel) {
   const int64_t i = row * e.residual_stride + channel;
-  return e.residual_type == ElementType::kU8
-             ? code_value(static_cast<const uint8_t*>(e.residual)[i])
+  return holds_codes(e.residual_type)
+             ? code_value(static_cast<const uint8_t*>(e.residual)[i], e.residual_type)
              : static_cast<const float*>(e.residual)[i];
 }
 
@@ -50,8 +52,8 @@ static inline float apply_epilogue(const Epilogue& e, int64_t row, int64_t chann
 }
 
 static inline void store_value(void* output, ElementType type, int64_t i, float y) {
-  if (type == ElementType::kU8) {
-    static_cast<uint8_t*>(output)[i] = biased_code(y);
+  if (holds_codes(type)) {
+    static_cast<uint8_t*>(output)[i] = stored_code(y, type);
   } else {
     static_cast<float*>(output)[i] = y;
   }

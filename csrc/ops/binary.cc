@@ -62,7 +62,7 @@ class BinaryStep final : public Step {
       for (int64_t i = 0; i < count; i += kBlock) {
         const int64_t size = std::min(kBlock, count - i);
         compute(pa + i, pb + i, block, size);
-        eltwise->quantize(block, inverse_scale, codes + i, size);
+        eltwise->quantize(block, inverse_scale, codes + i, to.type, size);
       }
     });
   }
@@ -107,7 +107,7 @@ class Binary final : public PlainOp {
           label_ << ": shapes " << to_string(a) << " and " << to_string(b) << " do not broadcast");
       shape[shape.size() - 1 - i] = m == 1 ? n : m;
     }
-    return {tail_.output(std::move(shape))};
+    return {tail_.out.type(std::move(shape))};
   }
 
   void plan(OpPlan& plan) const override {

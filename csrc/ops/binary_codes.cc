@@ -11,26 +11,29 @@ constexpr int64_t kBlock = 256;  // floats on the stack
 // What becomes of pieces of two operands of the same length.
 struct CodesFunction {
   bool product = false;
+  ElementType a_type = ElementType::kS8, b_type = ElementType::kS8, out_type = ElementType::kS8;
   float ma = 1.0f, mb = 1.0f;  // of add; mul has ma alone
   Epilogue tail;
   const EltwiseKernel* eltwise = nullptr;
 
   void operator()(const uint8_t* a, const uint8_t* b, uint8_t* y, int64_t count) const {
-    if (product) return eltwise->mul_u8(a, b, ma, y, count);
-    eltwise->add_u8(a, ma, b, mb, tail.leaky, tail.slope, tail.lo, tail.hi, y, count);
+    const CodesPair pair = {a, b, y, a_type, b_type, out_type, count};
+    if (product) return eltwise->mul_u8(pair, ma);
+    eltwise->add_u8(pair, ma, mb, tail.leaky, tail.slope, tail.lo, tail.hi);
   }
   void operator()(const uint8_t* a, const uint8_t* b, float* y, int64_t count) const {
     if (product) {
+      const int za = zero_byte(a_type), zb = zero_byte(b_type);
       for (int64_t i = 0; i < count; ++i) {
-        y[i] = static_cast<float>((a[i] - kBias) * (b[i] - kBias)) * ma;
+        y[i] = static_cast<float>((a[i] - za) * (b[i] - zb)) * ma;
       }
       return;
     }
     float left[kBlock], right[kBlock];
     for (int64_t i = 0; i < count; i += kBlock) {
       const int64_t size = std::min(kBlock, count - i);
-      eltwise->dequantize(a + i, ma, left, size);
-      eltwise->dequantize(b + i, mb, right, size);
+      eltwise->dequantize(a + i, a_type, ma, left, size);
+      eltwise->dequantize(b + i, b_type, mb, right, size);
       eltwise->add_f32(left, right, tail.leaky, tail.slope, tail.lo, tail.hi, y + i, size);
     }
   }
@@ -43,7 +46,7 @@ class RowCodesStep final : public Step {
     rows.run(task, tasks, [&](int64_t row, int64_t column, int64_t count) {
       const uint8_t* pa = operand(context, a, row, column);
       const uint8_t* pb = operand(context, b, row, column);
-      if (to.type == ElementType::kU8) {
+      if (holds_codes(to.type)) {
         fn(pa, pb, element(context.at<uint8_t>(to.ref), to, row, column), count);
       } else {
         fn(pa, pb, element(context.at<float>(to.ref), to, row, column), count);
@@ -76,7 +79,7 @@ class BroadcastCodesStep final : public Step {
       }
       const uint8_t *pa = context.at<uint8_t>(a.ref) + at_a,
                     *pb = context.at<uint8_t>(b.ref) + at_b;
-      if (to.type == ElementType::kU8) {
+      if (holds_codes(to.type)) {
         run_line(pa, pb, context.at<uint8_t>(to.ref) + line * shape.back());
       } else {
         run_line(pa, pb, context.at<float>(to.ref) + line * shape.back());
@@ -109,9 +112,12 @@ CodesFunction make_function(const OpPlan& plan, bool product, const Tail& tail) 
   CodesFunction fn;
   const double a = plan.input_type(0).scale, b = plan.input_type(1).scale;
   fn.product = product;
-  fn.ma = static_cast<float>((product ? a * b : a) / tail.out_scale);
-  fn.mb = static_cast<float>(b / tail.out_scale);
-  fn.tail = make_epilogue(tail, tail.out_scale);
+  fn.a_type = element_type(plan.input_type(0).dtype);
+  fn.b_type = element_type(plan.input_type(1).dtype);
+  fn.out_type = element_type(plan.output_type().dtype);
+  fn.ma = static_cast<float>((product ? a * b : a) / tail.out_scale());
+  fn.mb = static_cast<float>(b / tail.out_scale());
+  fn.tail = make_epilogue(tail, tail.out_scale());
   fn.eltwise = &plan.table().eltwise;
   return fn;
 }
@@ -125,8 +131,8 @@ void fill_costs(StepKind* step, bool product) {
 void plan_rows(OpPlan& plan, const CodesFunction& fn) {
   auto step = std::make_unique<RowCodesStep>();
   const Layout layout = plan.output_home().layout;
-  step->a = plan.input_as(0, layout, ElementType::kU8);
-  step->b = plan.input_as(1, layout, ElementType::kU8);
+  step->a = plan.input_as(0, layout, fn.a_type);
+  step->b = plan.input_as(1, layout, fn.b_type);
   step->to = plan.output();
   const bool equal = step->a.rows() == step->b.rows();
   step->rows = equal ? Rows({&step->a, &step->b, &step->to}) : Rows::each(step->to);
@@ -139,8 +145,8 @@ void plan_rows(OpPlan& plan, const CodesFunction& fn) {
 void plan_broadcast(OpPlan& plan, const CodesFunction& fn) {
   auto step = std::make_unique<BroadcastCodesStep>();
   const TensorType& type = plan.output_type();
-  step->a = plan.input_as(0, Layout::kPlain, ElementType::kU8);
-  step->b = plan.input_as(1, Layout::kPlain, ElementType::kU8);
+  step->a = plan.input_as(0, Layout::kPlain, fn.a_type);
+  step->b = plan.input_as(1, Layout::kPlain, fn.b_type);
   step->shape = type.shape.empty() ? Shape{1} : type.shape;
   step->strides_a = broadcast_strides(plan.input_type(0).shape, step->shape.size());
   step->strides_b = broadcast_strides(plan.input_type(1).shape, step->shape.size());

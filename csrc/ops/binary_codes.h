@@ -1,5 +1,5 @@
-// add and mul of two int8 operands, by the integer rules of gluonzip/graph/ops.py, for shapes that
-// broadcast in any way.
+// add and mul of two operands of codes, by the integer rules of gluonzip/graph/ops.py, for shapes
+// that broadcast in any way.
 #pragma once
 
 #include "epilogue.h"
@@ -7,7 +7,8 @@
 
 namespace glz {
 
-// Plans the node: mul if `product`, else add. The output is int8 if `tail` quantizes, else float32.
+// Plans the node: mul if `product`, else add. The output holds codes if `tail` quantizes, else
+// float32.
 void plan_binary_codes(OpPlan& plan, bool product, const Tail& tail);
 
 // Whether x is y itself, or one number for each channel of the images y: (N, C, 1, 1).

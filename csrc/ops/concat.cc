@@ -42,7 +42,7 @@ class Concat final : public Op {
     const size_t axis = resolve_axis(axis_, shape.size(), label_);
     for (size_t i = 0; i < inputs.size(); ++i) {
       Shape other = inputs[i]->shape;
-      GLZ_CHECK(!inputs[i]->quantized() || tail_.quantizes, kShape,
+      GLZ_CHECK(!inputs[i]->quantized() || tail_.out.wanted(), kShape,
                 label_ << " concatenates int8 tensors without an out_scale");
       if (i == 0) continue;
       bool fits = other.size() == shape.size();
@@ -52,7 +52,7 @@ class Concat final : public Op {
                        << to_string(other) << " differ outside axis " << axis);
       shape[axis] += other[axis];
     }
-    return {tail_.output(std::move(shape))};
+    return {tail_.out.type(std::move(shape))};
   }
 
   void plan(OpPlan& plan) const override {

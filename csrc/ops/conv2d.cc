@@ -35,7 +35,7 @@ class Conv2d final : public Op {
                      << " channels, the weight needs " << channels_ * groups_);
     Shape out = {x[0], out_, window_.out_height(x[2], label_), window_.out_width(x[3], label_)};
     check_residual(inputs.size() > 3 ? inputs[3] : nullptr, out, label_);
-    return {tail_.output(std::move(out))};
+    return {tail_.out.type(std::move(out))};
   }
 
   bool absorbs(size_t i) const override { return i == 1 || i == 2; }
@@ -62,7 +62,9 @@ class Conv2d final : public Op {
     return i == 0 && suits(*inputs[0], inputs);
   }
   bool writes_planes(const InputTypes& inputs) const override {
-    return suits(infer(inputs)[0], inputs);
+    // A residual must be in planes too.
+    return suits(infer(inputs)[0], inputs) &&
+           (inputs.size() <= 3 || inputs[3] == nullptr || suits(*inputs[3], inputs));
   }
 
   size_t weight_bytes() const override { return core_.bytes(); }
@@ -91,14 +93,14 @@ class Conv2d final : public Op {
 
   // Planes hold what the kernel reads and writes without conversion.
   bool suits(const TensorType& type, const InputTypes& inputs) const {
-    return !core_.dynamic() && element_type(type.dtype) == core_.input_type() &&
+    return !core_.dynamic() && type.quantized() == holds_codes(core_.input_type()) &&
            core_.takes_planes(geometry(inputs));
   }
 
   View residual_view(OpPlan& plan) const {
     const bool mixed = plan.input_in_planes(3) && core_.mixes_residual();
     if (!plan.output_in_planes() && !mixed) return plan.input(3);
-    return plan.input_as(3, Layout::kPlanes, core_.input_type());
+    return plan.input_as(3, Layout::kPlanes, element_type(plan.input_type(3).dtype));
   }
 
   const ModelTensor* weight_;

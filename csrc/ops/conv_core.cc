@@ -96,9 +96,9 @@ class ConvStep final : public Step {
     if (multiplier.storage >= 0) e.multiplier = context.at<float>(multiplier);
     if (e.multiplier != nullptr) e.multiplier += channel;
     if (e.bias != nullptr) e.bias += channel;
-    e.output = context.at(output) + channel * (e.output_type == ElementType::kU8 ? 1 : 4);
+    e.output = context.at(output) + channel * (holds_codes(e.output_type) ? 1 : 4);
     if (residual.storage >= 0) {
-      e.residual = context.at(residual) + channel * (e.residual_type == ElementType::kU8 ? 1 : 4);
+      e.residual = context.at(residual) + channel * (holds_codes(e.residual_type) ? 1 : 4);
     }
     return e;
   }
@@ -299,7 +299,8 @@ bool ConvCore::pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometr
   gather(filter);
   group_bytes_ = low_bits_bytes(out_channels_, channels_, width);
   packed_ = Buffer(group_bytes_);
-  glz::pack_low_bits(filter->codes.data(), out_channels_, channels_, width, kBias, packed_.data());
+  glz::pack_low_bits(filter->codes.data(), out_channels_, channels_, width,
+                     zero_byte(input_type_), packed_.data());
   note_ = std::to_string(width) + "-bit weights, packed";
   low_bits_ = true;
   return true;
@@ -311,6 +312,7 @@ ConvGeometry ConvCore::group_geometry(ConvGeometry geometry) const {
   geometry.channels = channels_;
   geometry.stride_c = channel_stride(channels_ * groups_);
   geometry.out_channels = out_channels_;
+  geometry.zero = zero_byte(input_type_);
   return geometry;
 }
 
@@ -325,6 +327,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   tail_ = tail;
   integer_ = filter.quantized();
   dynamic_ = dynamic_ && integer_;
+  input_type_ = integer_ ? element_type(x.dtype) : ElementType::kF32;
   kh_ = filter.kh;
   kw_ = filter.kw;
   depthwise_ = filter.groups > 1 && filter.channels == 1 && filter.out == filter.groups;
@@ -336,13 +339,13 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
 
   bias_ = channel_constants(filter.out);
   const std::vector<float> offsets = bias ? real_values(*bias) : std::vector<float>(filter.out);
-  for (int64_t o = 0; o < filter.out; ++o) bias_.as<float>()[o] = offsets[o] / tail.out_scale;
+  for (int64_t o = 0; o < filter.out; ++o) bias_.as<float>()[o] = offsets[o] / tail.out_scale();
 
   if (integer_) {
     multiplier_ = channel_constants(filter.out);
     for (int64_t o = 0; o < filter.out; ++o) {
       multiplier_.as<float>()[o] = static_cast<float>(
-          static_cast<double>(x.scale) * filter.scale[o] / static_cast<double>(tail.out_scale));
+          static_cast<double>(x.scale) * filter.scale[o] / static_cast<double>(tail.out_scale()));
     }
     if (dynamic_) weight_scale_ = filter.scale;
     const int8_t* codes = filter.codes.data();
@@ -352,7 +355,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
     if (pack_low_bits(table.dense_low_bits, window, &filter)) return;
     return pack_rows<int8_t>(table.conv_s8, window, filter);
   }
-  if (tail.quantizes) {  // float kernels have no multiplier: the weights take it
+  if (tail.out.wanted()) {  // float kernels have no multiplier: the weights take it
     filter.factor = tail.inverse_scale();
     for (float& value : filter.values) value *= filter.factor;
   }
@@ -382,7 +385,7 @@ ConvInput ConvCore::input(OpPlan& plan, size_t i, Layout layout, bool compact) c
   if (!dynamic_) return {plan.input_as(i, layout, input_type(), compact), {}};
   const View x = plan.input_as(i, layout, ElementType::kF32, compact);
   const DynamicCodes dynamic = add_dynamic_quantize(plan, x);
-  return {dynamic.codes, add_multipliers(plan, dynamic.scale, weight_scale_, tail_.out_scale)};
+  return {dynamic.codes, add_multipliers(plan, dynamic.scale, weight_scale_, tail_.out_scale())};
 }
 
 void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
@@ -402,7 +405,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
       sparse ? sparse_.in_form(g, integer_, sparse_form(g, lanes)) : dense_weights(table);
   const size_t group_bytes = sparse ? packed.size() : group_bytes_;
 
-  Epilogue epilogue = make_epilogue(tail_, tail_.out_scale);
+  Epilogue epilogue = make_epilogue(tail_, tail_.out_scale());
   epilogue.multiplier = integer_ ? multiplier_.as<float>() : nullptr;
   epilogue.bias = bias_.as<float>();
   epilogue.output_type = out.type;
@@ -411,8 +414,8 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     epilogue.residual_type = residual->type;
     epilogue.residual_stride = residual->stride;
     epilogue.residual_multiplier =
-        residual->type == ElementType::kU8
-            ? static_cast<float>(static_cast<double>(residual_scale) / tail_.out_scale)
+        holds_codes(residual->type)
+            ? static_cast<float>(static_cast<double>(residual_scale) / tail_.out_scale())
             : tail_.inverse_scale();
   }
   const int64_t macs =

@@ -42,13 +42,13 @@ class ConvCore {
   void prepare(Filter filter, const ConvGeometry& window, const ModelTensor* bias, const Tail& tail,
                const TensorType& x, const KernelTable& table);
 
-  ElementType input_type() const { return integer_ ? ElementType::kU8 : ElementType::kF32; }
+  ElementType input_type() const { return input_type_; }
   // Input `i` in that layout, as input_type().
   ConvInput input(OpPlan& plan, size_t i, Layout layout, bool compact = false) const;
   size_t bytes() const;
 
-  // Whether a plan with these n, oh, ow reads and writes planes of words, of elements of
-  // input_type().
+  // Whether a plan with these n, oh, ow reads and writes planes of words: of codes if the input
+  // holds codes.
   bool takes_planes(const ConvGeometry& window) const;
   // Whether a residual in planes then suits an output in pixels.
   bool mixes_residual() const { return out_channels_ % kPlanePanel == 0; }
@@ -83,6 +83,7 @@ class ConvCore {
   bool integer_ = false;
   bool dynamic_ = false;
   std::vector<float> weight_scale_;  // of each output channel, if dynamic
+  ElementType input_type_ = ElementType::kF32;
   bool depthwise_ = false;
   bool may_keep_low_bits_ = false, low_bits_ = false;
   bool sparse_kernel_ = false;  // whether this ISA has one

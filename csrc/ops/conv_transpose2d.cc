@@ -20,7 +20,7 @@ class SpreadStep final : public Step {
     const int64_t size = from.element_bytes(), row = from.c * size;
     const char* source = context.at(from.ref) + image * from.h * from.w * from.stride * size;
     char* target = context.at(to.ref) + image * to.h * to.w * to.stride * size;
-    std::memset(target, size == 1 ? kBias : 0, to.h * to.w * to.stride * size);
+    std::memset(target, zero_byte(from.type), to.h * to.w * to.stride * size);
     for (int64_t y = 0; y < from.h; ++y) {
       const int64_t ty = top + y * sh;
       if (ty < 0 || ty >= to.h) continue;
@@ -111,7 +111,7 @@ class ConvTranspose2d final : public Op {
                  (x[3] - 1) * k.sw + k.dw * (k.kw - 1) + 1 + output_pad_[1] - k.left - k.right};
     GLZ_CHECK(out[2] > 0 && out[3] > 0, kShape, label_ << ": pad leaves nothing of the output");
     check_residual(inputs.size() > 3 ? inputs[3] : nullptr, out, label_);
-    return {tail_.output(std::move(out))};
+    return {tail_.out.type(std::move(out))};
   }
 
   bool absorbs(size_t i) const override { return i == 1 || i == 2; }

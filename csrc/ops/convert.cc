@@ -25,7 +25,8 @@ class ConvertStep : public Step {
   const EltwiseKernel* eltwise = nullptr;
 
  protected:
-  uint8_t flip() const { return from.foreign_codes != to.foreign_codes ? kBias : 0; }
+  // Users see int8 in two's complement, and uint8 as it is.
+  uint8_t flip() const { return from.foreign_codes != to.foreign_codes ? zero_byte(from.type) : 0; }
 };
 
 // Both sides have the same rows of `c` elements.
@@ -48,14 +49,14 @@ class RowsStep final : public ConvertStep {
     if (from.type == to.type) {
       std::memcpy(target, source, count * from.element_bytes());
       auto* bytes = reinterpret_cast<uint8_t*>(target);
-      if (flip() != 0) {
-        for (int64_t i = 0; i < count; ++i) bytes[i] ^= kBias;
+      if (const uint8_t mask = flip(); mask != 0) {
+        for (int64_t i = 0; i < count; ++i) bytes[i] ^= mask;
       }
-    } else if (to.type == ElementType::kU8) {
+    } else if (holds_codes(to.type)) {
       eltwise->quantize(reinterpret_cast<const float*>(source), 1.0f / scale,
-                        reinterpret_cast<uint8_t*>(target), count);
+                        reinterpret_cast<uint8_t*>(target), to.type, count);
     } else {
-      eltwise->dequantize(codes, scale, reinterpret_cast<float*>(target), count);
+      eltwise->dequantize(codes, from.type, scale, reinterpret_cast<float*>(target), count);
     }
   }
 };
@@ -83,8 +84,8 @@ class TransposeStep final : public ConvertStep {
       eltwise->planes_to_pixels_f32(x, reinterpret_cast<float*>(target), 1, pixels.c, hw,
                                     pixels.stride);
     } else if (from.layout == Layout::kPlain) {
-      eltwise->planes_to_pixels_u8(x, 1.0f / scale, reinterpret_cast<uint8_t*>(target), 1, pixels.c,
-                                   hw, pixels.stride);
+      eltwise->planes_to_pixels_u8(x, 1.0f / scale, reinterpret_cast<uint8_t*>(target), to.type, 1,
+                                   pixels.c, hw, pixels.stride);
     } else if (to.type == ElementType::kF32) {
       eltwise->pixels_to_planes_f32(x, reinterpret_cast<float*>(target), 1, pixels.c, hw,
                                     pixels.stride);
@@ -100,15 +101,17 @@ class TransposeStep final : public ConvertStep {
     auto* y = reinterpret_cast<float*>(target);
     auto* bytes = reinterpret_cast<uint8_t*>(target);
     const uint8_t mask = flip();
-    if (from.type == ElementType::kU8 && to.type == ElementType::kU8) {
+    if (holds_codes(from.type) && holds_codes(to.type)) {
       each(pixels, hw, [=](int64_t i, int64_t j) { bytes[j] = codes[i] ^ mask; });
-    } else if (from.type == ElementType::kU8) {
+    } else if (holds_codes(from.type)) {
+      const int zero = zero_byte(from.type);
       each(pixels, hw, [=](int64_t i, int64_t j) {
-        y[j] = static_cast<float>(static_cast<int>(codes[i]) - kBias) * scale;
+        y[j] = static_cast<float>(static_cast<int>(codes[i]) - zero) * scale;
       });
-    } else if (to.type == ElementType::kU8) {
-      each(pixels, hw,
-           [=](int64_t i, int64_t j) { eltwise->quantize(x + i, 1.0f / scale, bytes + j, 1); });
+    } else if (holds_codes(to.type)) {
+      each(pixels, hw, [=](int64_t i, int64_t j) {
+        eltwise->quantize(x + i, 1.0f / scale, bytes + j, to.type, 1);
+      });
     } else {
       each(pixels, hw, [=](int64_t i, int64_t j) { y[j] = x[i]; });
     }
@@ -181,9 +184,11 @@ std::unique_ptr<ConvertKind> filled(const View& from, const View& to, float scal
 
 std::unique_ptr<Step> make_convert(const View& from, const View& to, const TensorType& type,
                                    const KernelTable& table, int threads) {
-  const char* name = from.type == to.type          ? "copy"
-                     : to.type == ElementType::kU8 ? "quantize"
-                                                   : "dequantize";
+  GLZ_CHECK(from.type == to.type || !(holds_codes(from.type) && holds_codes(to.type)), kUnsupported,
+            "a step would turn codes into others without their scales");
+  const char* name = from.type == to.type   ? "copy"
+                     : holds_codes(to.type) ? "quantize"
+                                            : "dequantize";
   const double nanoseconds = (from.bytes() + to.bytes()) / kBytesPerNanosecond;
   if (from.layout == Layout::kPlanes || to.layout == Layout::kPlanes) {
     auto step = filled<PlanesStep>(from, to, type.scale, table, "planes");

@@ -9,7 +9,8 @@
 namespace glz {
 
 // Everything from `from` to `to`, which view the same tensor. `type` is its logical type: its shape
-// says what is a channel, its scale what int8 codes mean (if one side is int8 and the other not).
+// says what is a channel, its scale what codes mean (if one side holds codes and the other does
+// not).
 std::unique_ptr<Step> make_convert(const View& from, const View& to, const TensorType& type,
                                    const KernelTable& table, int threads = 1);
 

@@ -33,7 +33,7 @@ class Dense final : public Op {
     Shape out = flatten_ ? Shape{x[0]} : Shape(x.begin(), x.end() - 1);
     out.push_back(out_);
     check_residual(inputs.size() > 3 ? inputs[3] : nullptr, out, label_);
-    return {tail_.output(std::move(out))};
+    return {tail_.out.type(std::move(out))};
   }
 
   Traits traits() const override {

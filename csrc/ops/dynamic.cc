@@ -44,7 +44,8 @@ class QuantizeStep final : public Step {
     const float* x = context.at<float>(from.ref);
     uint8_t* codes = context.at<uint8_t>(to.ref);
     rows.run(task, tasks, [&](int64_t row, int64_t column, int64_t count) {
-      quantize(x + row * from.stride + column, inverse, codes + row * to.stride + column, count);
+      quantize(x + row * from.stride + column, inverse, codes + row * to.stride + column, to.type,
+               count);
     });
   }
 
@@ -85,7 +86,7 @@ float own_scale(float largest, int bits) {
 DynamicCodes add_dynamic_quantize(OpPlan& plan, const View& x) {
   const double nanoseconds = x.bytes() / kBytesPerNanosecond;
   View codes = x;
-  codes.type = ElementType::kU8;
+  codes.type = ElementType::kS8;
   if (x.sliced) codes.stride = channel_stride(x.c);
   codes.sliced = false;
   codes = plan.temporary(codes);

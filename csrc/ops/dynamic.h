@@ -8,7 +8,7 @@
 namespace glz {
 
 struct DynamicCodes {
-  View codes;  // as the float32 view that was quantized, in kU8
+  View codes;  // as the float32 view that was quantized, in kS8
   Ref scale;   // float: real value = code * scale
 };
 

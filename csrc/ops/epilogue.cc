@@ -2,11 +2,6 @@
 
 namespace glz {
 
-TensorType Tail::output(Shape shape) const {
-  if (quantizes) return {std::move(shape), DType::kS8, out_scale};
-  return {std::move(shape), DType::kF32, 0.0f};
-}
-
 Tail read_tail(const Node& node) {
   Tail tail;
   const std::string act = node.text("act", "none");
@@ -24,10 +19,7 @@ Tail read_tail(const Node& node) {
         act == "none", kUnsupported,
         node.label() << ": activation '" << act << "' is not one of none, relu, clip, leaky_relu");
   }
-  if (node.has("out_scale")) {
-    tail.quantizes = true;
-    tail.out_scale = node.scale("out_scale");
-  }
+  tail.out = node.out_codes();
   return tail;
 }
 

@@ -11,15 +11,14 @@ struct Tail {
   enum class Act { kNone, kRelu, kClip, kLeakyRelu };
   Act act = Act::kNone;
   double act_min = 0, act_max = 0, act_slope = 0;
-  bool quantizes = false;  // out_scale is set
-  float out_scale = 1.0f;  // 1 when the output is float32
+  OutCodes out;
 
-  float inverse_scale() const { return 1.0f / out_scale; }
-  // dtype and scale of the output.
-  TensorType output(Shape shape) const;
+  // 1 when the output is float32.
+  float out_scale() const { return out.wanted() ? out.scale : 1.0f; }
+  float inverse_scale() const { return 1.0f / out_scale(); }
 };
 
-// Reads act, act_min, act_max, act_slope and out_scale.
+// Reads act, act_min, act_max, act_slope, out_scale and unsigned.
 Tail read_tail(const Node& node);
 
 // leaky, slope, lo and hi in units of `step` (the output step, or 1 when a kernel scales later).

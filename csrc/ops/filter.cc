@@ -8,8 +8,10 @@
 namespace glz {
 namespace {
 
-// 127 * 127 * this fits an int32.
-constexpr int64_t kMaxTerms = 133000;
+// Products of codes whose sum fits an int32.
+int64_t most_terms(ElementType input) {
+  return std::numeric_limits<int32_t>::max() / (127 * highest_code(input));
+}
 
 template <typename Weight>
 const std::vector<Weight>& in_memory(const Filter& filter) {
@@ -45,7 +47,7 @@ Filter empty_filter(const TensorType& x, const ModelTensor& weight, int64_t out_
             label << ": weight '" << weight.name << "' has a scale for each index along axis "
                   << weight.axis << "; on int8 input it must be per tensor or along axis "
                   << out_axis);
-  GLZ_CHECK(channels * taps_h * taps_w <= kMaxTerms, kUnsupported,
+  GLZ_CHECK(channels * taps_h * taps_w <= most_terms(element_type(x.dtype)), kUnsupported,
             label << ": sums of " << channels * taps_h * taps_w
                   << " products do not fit a 32-bit accumulator");
   filter.integer = true;

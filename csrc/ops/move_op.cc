@@ -10,11 +10,12 @@ class PlainMoveStep final : public Step {
  public:
   explicit PlainMoveStep(const MoveOp& op) : op_(op) {}
   void run(const RunContext& context, int64_t, int) const override {
-    op_.move({context.at(x), context.at(y), element_bytes, &x_shape, &y_shape, output});
+    op_.move({context.at(x), context.at(y), element_bytes, zero, &x_shape, &y_shape, output});
   }
   Ref x, y;
   Shape x_shape, y_shape;
   int64_t element_bytes = 4;
+  int zero = 0;
   size_t output = 0;
 
  private:
@@ -62,8 +63,8 @@ class PixelMoveStep final : public Step {
   }
   void fill(char* target, int64_t pixels) const {
     for (int64_t i = 0; i < pixels; ++i, target += to.stride * to.element_bytes()) {
-      if (to.type == ElementType::kU8) {
-        std::memset(target, kBias, static_cast<size_t>(to.c));
+      if (holds_codes(to.type)) {
+        std::memset(target, zero_byte(to.type), static_cast<size_t>(to.c));
       } else {
         std::fill_n(reinterpret_cast<float*>(target), to.c, map.fill);
       }
@@ -81,6 +82,7 @@ void MoveOp::plan_plain(OpPlan& plan, size_t output) const {
   step->x_shape = x.shape;
   step->y_shape = y.shape;
   step->element_bytes = plain_view(y, element).element_bytes();
+  step->zero = zero_byte(element);
   step->output = output;
   step->kernel = "move";
   step->bytes = (x.elements() + y.elements()) * step->element_bytes;
@@ -110,7 +112,7 @@ void MoveOp::plan_channels(OpPlan& plan, int64_t begin, int64_t count, size_t ou
   const View slice = channel_slice(plan.input(0), begin, count);
   // Kernels start at multiples of 4 channels; float32 pad lanes, which must be the slice's own to
   // be cleared, would be a neighbour's channels.
-  const bool pads_are_free = slice.type == ElementType::kU8 || count % kChannelAlign == 0;
+  const bool pads_are_free = holds_codes(slice.type) || count % kChannelAlign == 0;
   if (begin % kChannelAlign == 0 && pads_are_free) return plan.alias(output, slice);
   plan.add(make_convert(slice, plan.output(output), plan.output_type(output), plan.table(),
                         plan.threads()));

@@ -1,4 +1,4 @@
-// Base of operators that only move elements: float32 values, or int8 codes with their scale.
+// Base of operators that only move elements: float32 values, or codes with their scale.
 #pragma once
 
 #include "op.h"
@@ -11,6 +11,7 @@ struct MoveCall {
   const char* x;
   char* y;
   int64_t element_bytes;
+  int zero;  // the byte of code 0
   const Shape* x_shape;
   const Shape* y_shape;
   size_t output;

@@ -81,6 +81,10 @@ float Node::scale(const std::string& name, float otherwise) const {
   return has(name) ? scale(name) : otherwise;
 }
 
+OutCodes Node::out_codes(const char* scale_name) const {
+  return {scale(scale_name, 0.0f), flag("unsigned", false) ? DType::kU8 : DType::kS8};
+}
+
 std::string Node::text(const std::string& name, const std::string& otherwise) const {
   const Attribute* found = find(name);
   if (found == nullptr) return otherwise;

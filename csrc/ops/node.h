@@ -36,6 +36,8 @@ class Node {
   // A positive float32, as every scale is; throws kGraph otherwise. With `otherwise`: if absent.
   float scale(const std::string& name) const;
   float scale(const std::string& name, float otherwise) const;
+  // From the attributes out_scale (or that of another name) and unsigned.
+  OutCodes out_codes(const char* scale_name = "out_scale") const;
   std::string text(const std::string& name, const std::string& otherwise) const;
   std::vector<int64_t> list(const std::string& name) const;
   std::vector<int64_t> list(const std::string& name, const std::vector<int64_t>& otherwise) const;

@@ -28,15 +28,12 @@ class PlainStep final : public Step {
   const size_t output_;
 };
 
-PlainOp::PlainOp(const Node& node) : Op(node), out_scale_(node.scale("out_scale", 0.0f)) {}
+PlainOp::PlainOp(const Node& node) : Op(node), out_(node.out_codes()) {}
 
-TensorType PlainOp::output_type(Shape shape) const {
-  if (out_scale_ == 0.0f) return {std::move(shape), DType::kF32, 0.0f};
-  return {std::move(shape), DType::kS8, out_scale_};
-}
+TensorType PlainOp::output_type(Shape shape) const { return out_.type(std::move(shape)); }
 
 TensorType PlainOp::moved_type(const TensorType& x, Shape shape) const {
-  if (x.quantized() && out_scale_ == 0.0f) return {std::move(shape), DType::kS8, x.scale};
+  if (x.quantized() && !out_.wanted()) return {std::move(shape), x.dtype, x.scale};
   return output_type(std::move(shape));
 }
 

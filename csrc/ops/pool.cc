@@ -40,9 +40,9 @@ void add_pool(OpPlan& plan, const View& x, const View& out, const Window& window
   a.count_pad = kind.count_pad;
   a.output_stride = out.stride;
   a.output_type = out.type;
-  a.factor = x.type == ElementType::kU8 ? kind.factor : 1.0f;
+  a.factor = holds_codes(x.type) ? kind.factor : 1.0f;
   const PoolKernel& pool = plan.table().pool;
-  const bool codes = x.type == ElementType::kU8;
+  const bool codes = holds_codes(x.type);
   step->kernel_run =
       kind.average ? (codes ? pool.avg_u8 : pool.avg_f32) : (codes ? pool.max_u8 : pool.max_f32);
   step->kernel = kind.average ? (codes ? "avg_u8" : "avg_f32") : (codes ? "max_u8" : "max_f32");
@@ -60,7 +60,7 @@ void plan_pool(OpPlan& plan, const Window& window, const PoolKind& kind) {
   const View x = plan.input(0);
   const View out = plan.output_home();
   // The float kernels do not quantize.
-  if (x.type == ElementType::kF32 && out.type == ElementType::kU8) {
+  if (x.type == ElementType::kF32 && holds_codes(out.type)) {
     View real = out;
     real.type = ElementType::kF32;
     real = plan.temporary(real);
@@ -92,7 +92,7 @@ class Pool final : public Op {
       window_.ceil_mode = node.flag("ceil_mode", false);
       count_pad_ = node.flag("count_pad", true);
     }
-    out_scale_ = node.scale("out_scale", 0.0f);
+    out_ = node.out_codes();
   }
 
   OutputTypes infer(const InputTypes& inputs) const override {
@@ -101,9 +101,9 @@ class Pool final : public Op {
               label_ << ": input of shape " << to_string(x) << " must have four axes (N, C, H, W)");
     const Window window = window_of(x[2], x[3]);
     TensorType out{{x[0], x[1], window.out_height(x[2], label_), window.out_width(x[3], label_)}};
-    if (out_scale_ > 0) {
-      out.dtype = DType::kS8;
-      out.scale = out_scale_;
+    if (out_.wanted()) {
+      out.dtype = out_.dtype;
+      out.scale = out_.scale;
     } else if (!average_) {
       out.dtype = inputs[0]->dtype;
       out.scale = inputs[0]->scale;
@@ -113,7 +113,7 @@ class Pool final : public Op {
 
   void plan(OpPlan& plan) const override {
     const Shape& x = plan.input_type(0).shape;
-    const float factor = average_factor(plan.input_type(0).scale, out_scale_);
+    const float factor = average_factor(plan.input_type(0).scale, out_.scale);
     plan_pool(plan, window_of(x[2], x[3]), {average_, count_pad_, factor});
   }
 
@@ -129,7 +129,7 @@ class Pool final : public Op {
 
   bool average_, global_;
   bool count_pad_ = true;
-  float out_scale_ = 0.0f;  // 0: not set
+  OutCodes out_;
   Window window_;
 };
 

@@ -20,10 +20,12 @@ Traits elementwise() {
 
 class Quantize final : public Op {
  public:
-  explicit Quantize(const Node& node) : Op(node), scale_(node.scale("scale")) {}
+  explicit Quantize(const Node& node) : Op(node), out_(node.out_codes("scale")) {
+    node.scale("scale");  // must be there
+  }
   Traits traits() const override { return elementwise(); }
   OutputTypes infer(const InputTypes& inputs) const override {
-    return {{inputs[0]->shape, DType::kS8, scale_}};
+    return {out_.type(inputs[0]->shape)};
   }
   void plan(OpPlan& plan) const override {
     // From where the caller or the producer left it: the network's input is read once.
@@ -34,7 +36,7 @@ class Quantize final : public Op {
   }
 
  private:
-  float scale_;
+  OutCodes out_;
 };
 
 class Dequantize final : public Op {
@@ -54,7 +56,9 @@ class FakeQuantize final : public PlainOp {
       : PlainOp(node), scale_(node.need_constant(1, "scale")), axis_(node.integer("axis", 0)) {
     const int64_t bits = node.integer("bits", 8);
     GLZ_CHECK(bits >= 1 && bits <= 8, kGraph, label_ << ": bits is " << bits << ", must be 1 to 8");
-    limit_ = static_cast<float>((1 << (bits - 1)) - 1);  // 0: binary
+    const bool is_unsigned = node.flag("unsigned", false);
+    highest_ = static_cast<float>((1 << (is_unsigned ? bits : bits - 1)) - 1);  // 0: binary
+    lowest_ = is_unsigned ? 0.0f : -highest_;
   }
 
   bool absorbs(size_t i) const override { return i == 1; }
@@ -78,11 +82,11 @@ class FakeQuantize final : public PlainOp {
             : product(shape, resolve_axis(axis_, shape.size(), label_) + 1, shape.size());
     for (int64_t i = 0; i < call.y_type->elements(); ++i) {
       const float step = scales_[i / inner % channels];
-      if (limit_ == 0.0f) {
+      if (highest_ == 0.0f) {
         call.y[i] = call.x[0][i] < 0.0f ? -step : step;
         continue;
       }
-      const float code = std::min(std::max(call.x[0][i] * (1.0f / step), -limit_), limit_);
+      const float code = std::min(std::max(call.x[0][i] * (1.0f / step), lowest_), highest_);
       call.y[i] = std::nearbyint(code) * step;
     }
   }
@@ -90,7 +94,7 @@ class FakeQuantize final : public PlainOp {
  private:
   const ModelTensor* scale_;
   int64_t axis_;
-  float limit_ = 0.0f;
+  float lowest_ = 0.0f, highest_ = 0.0f;
   std::vector<float> scales_;
 };
 

@@ -46,15 +46,16 @@ class ReduceCodesStep final : public Step {
     const uint8_t* from = context.at<uint8_t>(x);
     Targets targets(shape, reduced);
     const int64_t count = product(shape, 0, shape.size()), outputs = targets.outputs();
-    std::vector<int64_t> sums(outputs, mean ? 0 : -kMaxCode);
+    const int zero = zero_byte(x_type);
+    std::vector<int64_t> sums(outputs, mean ? 0 : lowest_code(x_type));
     for (int64_t i = 0; i < count; ++i) {
       int64_t& sum = sums[targets.next()];
-      const int64_t code = int64_t{from[i]} - kBias;
+      const int64_t code = int64_t{from[i]} - zero;
       sum = mean ? sum + code : std::max(sum, code);
     }
     if (!mean) {
       for (int64_t i = 0; i < outputs; ++i) {
-        context.at<uint8_t>(y)[i] = static_cast<uint8_t>(sums[i] + kBias);
+        context.at<uint8_t>(y)[i] = static_cast<uint8_t>(sums[i] + zero);
       }
       return;
     }
@@ -64,7 +65,7 @@ class ReduceCodesStep final : public Step {
       if (type == ElementType::kF32) {
         context.at<float>(y)[i] = value;
       } else {
-        eltwise->quantize(&value, 1.0f, context.at<uint8_t>(y) + i, 1);
+        eltwise->quantize(&value, 1.0f, context.at<uint8_t>(y) + i, type, 1);
       }
     }
   }
@@ -73,7 +74,7 @@ class ReduceCodesStep final : public Step {
   std::vector<bool> reduced;
   bool mean = false;
   float factor = 1.0f;
-  ElementType type = ElementType::kU8;  // of the output
+  ElementType x_type = ElementType::kS8, type = ElementType::kS8;  // type: of the output
   const EltwiseKernel* eltwise = nullptr;
 };
 
@@ -105,7 +106,7 @@ class Reduce final : public PlainOp {
       Window window;
       window.kh = x.shape[2];
       window.kw = x.shape[3];
-      return plan_pool(plan, window, {mean_, true, average_factor(x.scale, out_scale_)});
+      return plan_pool(plan, window, {mean_, true, average_factor(x.scale, out_.scale)});
     }
     if (x.quantized() && (mean_ || max_)) return plan_codes(plan);
     PlainOp::plan(plan);
@@ -127,11 +128,12 @@ class Reduce final : public PlainOp {
   void plan_codes(OpPlan& plan) const {
     auto step = std::make_unique<ReduceCodesStep>();
     const TensorType& type = plan.output_type();
-    step->x = plan.input_as(0, Layout::kPlain, ElementType::kU8).ref;
+    step->x_type = element_type(plan.input_type(0).dtype);
+    step->x = plan.input_as(0, Layout::kPlain, step->x_type).ref;
     step->shape = plan.input_type(0).shape;
     step->reduced = reduced_axes(step->shape);
     step->mean = mean_;
-    step->factor = average_factor(plan.input_type(0).scale, out_scale_);
+    step->factor = average_factor(plan.input_type(0).scale, out_.scale);
     step->type = element_type(type.dtype);
     step->eltwise = &plan.table().eltwise;
     step->kernel = mean_ ? "mean_u8" : "max_u8";

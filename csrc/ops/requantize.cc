@@ -28,7 +28,7 @@ class RequantizeStep final : public Step {
 
 void add_requantize(OpPlan& plan, const View& from, const TensorType& x, const View& to,
                     const TensorType& y) {
-  if (!(x.quantized() && y.quantized()) || x.scale == y.scale) {
+  if (!(x.quantized() && y.quantized()) || (x.scale == y.scale && x.dtype == y.dtype)) {
     const TensorType& scale = y.quantized() ? y : x;
     return plan.add(make_convert(from, to, scale, plan.table(), plan.threads()));
   }
@@ -38,8 +38,9 @@ void add_requantize(OpPlan& plan, const View& from, const TensorType& x, const V
   step->rows = Rows({&from, &to});
   step->eltwise = &plan.table().eltwise;
   std::array<float, 256> real{};
-  for (int byte = 0; byte < 256; ++byte) real[byte] = static_cast<float>(byte - kBias) * x.scale;
-  step->eltwise->quantize(real.data(), 1.0f / y.scale, step->table.data(), 256);
+  const int zero = zero_byte(from.type);
+  for (int byte = 0; byte < 256; ++byte) real[byte] = static_cast<float>(byte - zero) * x.scale;
+  step->eltwise->quantize(real.data(), 1.0f / y.scale, step->table.data(), to.type, 256);
   step->kernel = "table";
   step->bytes = from.bytes() + to.bytes();
   step->tasks = step->rows.tasks(plan.threads(), step->bytes / kBytesPerNanosecond);

@@ -1,4 +1,4 @@
-// int8 codes of one scale to int8 codes of another.
+// Codes of one type and scale to those of another.
 #pragma once
 
 #include "op.h"
@@ -6,7 +6,7 @@
 namespace glz {
 
 // Adds the step that brings `from` (of type x) to `to` (of type y): a copy, a conversion, or a
-// table that takes each code from scale to scale.
+// table that takes each code from one to the other.
 void add_requantize(OpPlan& plan, const View& from, const TensorType& x, const View& to,
                     const TensorType& y);
 

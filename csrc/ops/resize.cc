@@ -12,21 +12,18 @@ namespace {
 class Resize : public Op {
  public:
   Resize(const Node& node, const char* size)
-      : Op(node),
-        out_scale_(node.scale("out_scale", 0.0f)),
-        size_(read_sizes(node, size, 2, 1, {})) {}
+      : Op(node), out_(node.out_codes()), size_(read_sizes(node, size, 2, 1, {})) {}
 
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(x.size() == 4, kShape,
               label_ << ": input of shape " << to_string(x) << " must have four axes (N, C, H, W)");
     Shape shape = {x[0], x[1], size_[0], size_[1]};
-    if (out_scale_ > 0) return {{std::move(shape), DType::kS8, out_scale_}};
-    return {{std::move(shape)}};
+    return {out_.type(std::move(shape))};
   }
 
  protected:
-  float out_scale_;  // 0: not set
+  OutCodes out_;
   std::vector<int64_t> size_;
 };
 
@@ -95,12 +92,12 @@ class ResizeBilinear final : public Resize {
     step->rows = make_mixes(step->from.h, step->to.h, align_corners_);
     step->columns = make_mixes(step->from.w, step->to.w, align_corners_);
     if (plan.input_type(0).quantized()) {
-      step->factor = average_factor(plan.input_type(0).scale, out_scale_);
-    } else if (out_scale_ > 0) {
-      step->factor = 1.0f / out_scale_;
+      step->factor = average_factor(plan.input_type(0).scale, out_.scale);
+    } else if (out_.wanted()) {
+      step->factor = 1.0f / out_.scale;
     }
     step->eltwise = &plan.table().eltwise;
-    step->kernel = step->from.type == ElementType::kU8 ? "mix_u8" : "mix_f32";
+    step->kernel = holds_codes(step->from.type) ? "mix_u8" : "mix_f32";
     step->bytes = step->from.bytes() + step->to.bytes();
     step->tasks = row_tasks(step->to.n * step->to.h, plan.threads(),
                             4.0 * step->to.bytes() / kBytesPerNanosecond);
@@ -143,7 +140,7 @@ class AdaptiveAvgPool final : public Resize {
 
   void plan(OpPlan& plan) const override {
     const View x = plan.input(0), home = plan.output_home();
-    if (x.type == ElementType::kF32 && home.type == ElementType::kU8) {
+    if (x.type == ElementType::kF32 && holds_codes(home.type)) {
       View real = home;
       real.type = ElementType::kF32;
       real = plan.temporary(real);
@@ -157,7 +154,7 @@ class AdaptiveAvgPool final : public Resize {
  private:
   void add_step(OpPlan& plan, const View& x, const View& out) const {
     auto step = std::make_unique<AdaptivePoolStep>();
-    const bool codes = x.type == ElementType::kU8;
+    const bool codes = holds_codes(x.type);
     View cell = out;
     cell.n = cell.h = cell.w = 1;
     step->from = x;
@@ -166,7 +163,7 @@ class AdaptiveAvgPool final : public Resize {
     step->args.geometry.n = 1;
     step->args.output_stride = out.stride;
     step->args.output_type = out.type;
-    step->args.factor = codes ? average_factor(plan.input_type(0).scale, out_scale_) : 1.0f;
+    step->args.factor = codes ? average_factor(plan.input_type(0).scale, out_.scale) : 1.0f;
     step->pool = codes ? plan.table().pool.avg_u8 : plan.table().pool.avg_f32;
     step->kernel = codes ? "avg_u8" : "avg_f32";
     step->bytes = x.bytes() + out.bytes();

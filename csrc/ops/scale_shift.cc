@@ -48,7 +48,7 @@ class ScaleShift final : public Op {
                 label_ << ": '" << constant->name << "' of shape " << to_string(constant->shape)
                        << " must have shape (" << channels << ",)");
     }
-    return {tail_.output(x)};
+    return {tail_.out.type(x)};
   }
 
   bool absorbs(size_t i) const override { return i > 0; }

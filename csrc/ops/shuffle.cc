@@ -222,7 +222,7 @@ class Pad final : public MoveOp {
   void move(const MoveCall& call) const override {
     const int64_t count = product(*call.y_shape, 0, call.y_shape->size());
     if (call.element_bytes == 1) {
-      std::fill_n(call.y, count, static_cast<char>(kBias));
+      std::fill_n(call.y, count, static_cast<char>(call.zero));
     } else {
       std::fill_n(reinterpret_cast<float*>(call.y), count, value_);
     }

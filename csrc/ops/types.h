@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../engine/model.h"
@@ -12,15 +13,27 @@ namespace glz {
 
 using Shape = std::vector<int64_t>;
 
-// As gluonzip.graph.TensorType: real value = code * scale if dtype is kS8.
+// As gluonzip.graph.TensorType: real value = code * scale if dtype is kS8 or kU8.
 struct TensorType {
   Shape shape;
   DType dtype = DType::kF32;
   float scale = 0.0f;
 
-  bool quantized() const { return dtype == DType::kS8; }
+  bool quantized() const { return dtype == DType::kS8 || dtype == DType::kU8; }
   size_t rank() const { return shape.size(); }
   int64_t elements() const;
+};
+
+// What an operator's attributes out_scale and unsigned say of its output.
+struct OutCodes {
+  float scale = 0.0f;  // 0: the output is float32
+  DType dtype = DType::kS8;
+
+  bool wanted() const { return scale > 0.0f; }
+  TensorType type(Shape shape) const {
+    if (!wanted()) return {std::move(shape), DType::kF32, 0.0f};
+    return {std::move(shape), dtype, scale};
+  }
 };
 
 // A null pointer stands for an absent optional input.

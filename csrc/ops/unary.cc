@@ -1,4 +1,4 @@
-// Element-wise operators of one input. int8 input goes through a table of 256 results: exact.
+// Element-wise operators of one input. Codes go through a table of 256 results: exact.
 #include <array>
 #include <cmath>
 
@@ -22,14 +22,14 @@ class UnaryStep final : public Step {
     });
   }
 
-  // Computes the tables for int8 input of this scale.
+  // Computes the tables for codes of this scale.
   void make_tables(float input_scale) {
     for (int byte = 0; byte < 256; ++byte) {
-      real_table[byte] = static_cast<float>(byte - kBias) * input_scale;
+      real_table[byte] = static_cast<float>(byte - zero_byte(from.type)) * input_scale;
     }
     map(real_table.data(), real_table.data(), 256, parameters);
-    if (to.type == ElementType::kU8) {
-      eltwise->quantize(real_table.data(), 1.0f / scale, byte_table.data(), 256);
+    if (holds_codes(to.type)) {
+      eltwise->quantize(real_table.data(), 1.0f / scale, byte_table.data(), to.type, 256);
     }
   }
 
@@ -47,9 +47,9 @@ class UnaryStep final : public Step {
     const auto* x = reinterpret_cast<const float*>(source);
     const auto* codes = reinterpret_cast<const uint8_t*>(source);
     auto* y = reinterpret_cast<float*>(target);
-    if (from.type == ElementType::kU8 && to.type == ElementType::kU8) {
+    if (holds_codes(from.type) && holds_codes(to.type)) {
       eltwise->lookup(codes, byte_table.data(), reinterpret_cast<uint8_t*>(target), count);
-    } else if (from.type == ElementType::kU8) {
+    } else if (holds_codes(from.type)) {
       for (int64_t i = 0; i < count; ++i) y[i] = real_table[codes[i]];
     } else if (to.type == ElementType::kF32) {
       map(x, y, count, parameters);
@@ -58,7 +58,8 @@ class UnaryStep final : public Step {
       for (int64_t i = 0; i < count; i += kBlock) {
         const int64_t size = std::min(kBlock, count - i);
         map(x + i, block, size, parameters);
-        eltwise->quantize(block, 1.0f / scale, reinterpret_cast<uint8_t*>(target) + i, size);
+        eltwise->quantize(block, 1.0f / scale, reinterpret_cast<uint8_t*>(target) + i, to.type,
+                          size);
       }
     }
   }
@@ -75,7 +76,7 @@ class Unary final : public Op {
     parameters_.p = read(function_.p_name, function_.p_default);
     parameters_.q = read(function_.q_name, function_.q_default);
     on_codes_ = node.op() == "relu";
-    out_scale_ = node.scale("out_scale", 0.0f);
+    out_ = node.out_codes();
   }
 
   Traits traits() const override {
@@ -86,9 +87,8 @@ class Unary final : public Op {
 
   OutputTypes infer(const InputTypes& inputs) const override {
     const TensorType& x = *inputs[0];
-    if (out_scale_ > 0) return {{x.shape, DType::kS8, out_scale_}};
-    if (on_codes_ && x.quantized()) return {x};
-    return {{x.shape}};
+    if (on_codes_ && x.quantized() && !out_.wanted()) return {x};
+    return {out_.type(x.shape)};
   }
 
   void plan(OpPlan& plan) const override {
@@ -101,7 +101,7 @@ class Unary final : public Op {
     step->map = function_.map;
     step->parameters = parameters_;
     if (plan.input_type(0).quantized()) step->make_tables(plan.input_type(0).scale);
-    step->kernel = step->from.type == ElementType::kU8 ? "table" : function_.name;
+    step->kernel = holds_codes(step->from.type) ? "table" : function_.name;
     step->bytes = step->from.bytes() + step->to.bytes();
     step->tasks = step->rows.tasks(plan.threads(), step->bytes / kBytesPerNanosecond);
     plan.add(std::move(step));
@@ -111,7 +111,7 @@ class Unary final : public Op {
   const UnaryFunction& function_;
   UnaryParameters parameters_;
   bool on_codes_ = false;
-  float out_scale_ = 0.0f;  // 0: not set
+  OutCodes out_;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace glz {
 
 // kPixels: pixels x channels, as kernels/layout.h. kPlain: row-major, no gaps. kPlanes: planes of
-// words, as kernels/sparse_conv/planes.h. int8 is biased (kU8) in all.
+// words, as kernels/sparse_conv/planes.h. Codes are stored as kernels/layout.h says in all.
 enum class Layout : uint8_t { kPixels, kPlain, kPlanes };
 
 // A place relative to a storage; storages get their addresses when a plan runs (RunContext).
@@ -21,7 +21,7 @@ struct View {
   Ref ref;
   Layout layout = Layout::kPlain;
   ElementType type = ElementType::kF32;
-  bool foreign_codes = false;  // int8 as users see it: two's complement, not biased
+  bool foreign_codes = false;  // int8 as users see it: two's complement
   bool sliced = false;         // some channels of a wider tensor: what is between is not ours
   // kPixels: n images of h x w pixels of c channels, `stride` elements apart.
   // kPlain: n = h = w = 1, c = stride = the number of elements.
@@ -29,7 +29,7 @@ struct View {
   int64_t n = 1, h = 1, w = 1, c = 0, stride = 0;
 
   int64_t rows() const { return n * h * w; }
-  int64_t element_bytes() const { return type == ElementType::kU8 ? 1 : 4; }
+  int64_t element_bytes() const { return holds_codes(type) ? 1 : 4; }
   int64_t bytes() const {
     if (layout == Layout::kPlanes) return (c + in_word() - 1) / in_word() * stride * 4;
     return rows() * stride * element_bytes();
@@ -59,7 +59,9 @@ inline View channel_slice(View view, int64_t begin, int64_t count) {
 inline bool keeps_pixels(const TensorType& type) { return type.rank() == 4 || type.rank() == 2; }
 
 inline ElementType element_type(DType dtype) {
-  return dtype == DType::kS8 ? ElementType::kU8 : ElementType::kF32;
+  return dtype == DType::kS8   ? ElementType::kS8
+         : dtype == DType::kU8 ? ElementType::kU8
+                               : ElementType::kF32;
 }
 
 // A view of a tensor of that type, not placed anywhere yet.

@@ -54,6 +54,7 @@ int64_t Window::out_width(int64_t w, const std::string& label) const {
 
 ConvGeometry Window::geometry(const View& x, const View& out) const {
   ConvGeometry g{};
+  g.zero = zero_byte(x.type);
   g.n = x.n;
   g.h = x.h;
   g.w = x.w;

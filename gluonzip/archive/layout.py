@@ -25,7 +25,7 @@ WORDS: list[str] = (  # noqa: SIM905
     "kernel stride pad groups act out_scale scale clip act_max softmax data concat "
     "dilation batch_norm identity eps axis leaky_relu act_slope act_min sigmoid scale_shift "
     "ceil_mode count_pad begin end value bits fake_quantize embedding upsample conv_transpose2d "
-    "fixed"
+    "fixed unsigned"
 ).split()
 
 DTYPES = {

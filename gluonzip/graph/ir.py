@@ -21,17 +21,27 @@ from gluonzip.errors import GraphError
 from gluonzip.graph.scales import spread
 
 
+CODE_DTYPES = ("int8", "uint8")
+"""Codes in [-127, 127] and in [0, 255]."""
+
+
 @dataclass(frozen=True)
 class TensorType:
-    """Shape, dtype and (for int8 activations) scale of a tensor.
+    """Shape, dtype and (for activations of codes) scale of a tensor.
 
     ``shape`` has non-negative integers; ``dtype`` is a NumPy dtype name (``"float32"``, ``"int8"``,
-    ``"int32"``); ``scale`` is set if and only if dtype is int8: real value = code * scale.
+    ``"uint8"``, ``"int32"``); ``scale`` is set if and only if the tensor holds codes, int8 or
+    uint8: real value = code * scale.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
     scale: float | None = None
+
+    @property
+    def holds_codes(self) -> bool:
+        """int8 or uint8?"""
+        return self.dtype in CODE_DTYPES
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,21 @@ computes is defined by its function in ``reference/``: engine and exporters must
 
 Integer semantics (all float arithmetic is float32, each step rounded; no fused multiply-add):
 
-* An int8 tensor holds codes in [-127, 127]; real value = code * scale. Scales are float32
-  numbers: a scale attribute is rounded to float32 before anything else happens.
-* ``quantize``: ``code = rint(clip(x * (float32(1) / scale), -127, 127))``; ties go to even.
-* conv2d, conv_transpose2d, dense on int8 input and int8 weight: the accumulator is exact int32.
-  With ``out_scale`` so (output is int8)::
+* A tensor of codes is int8, codes in [-127, 127], or uint8, codes in [0, 255]: its dtype says which.
+  Either way real value = code * scale and the zero point is 0. Below, "codes" are of either type,
+  operands may differ in it, and [low, high] is the range of the output's. Codes that a node makes
+  are int8, or uint8 if its attribute ``unsigned`` is set; it means nothing without ``out_scale``.
+* Scales are float32 numbers: a scale attribute is rounded to float32 before anything else happens.
+* ``quantize``: ``code = rint(clip(x * (float32(1) / scale), low, high))``; ties go to even.
+* conv2d, conv_transpose2d, dense on codes and an int8 weight: the accumulator is exact int32.
+  With ``out_scale`` so (the output holds codes)::
 
       m[c] = float32(float64(sx) * float64(sw[c]) / float64(so))    b[c] = float32(bias[c] / so)
       y = float32(acc) * m[c] + b[c]
-      y = y + float32(residual code) * float32(float64(sr) / float64(so))     int8 residual
+      y = y + float32(residual code) * float32(float64(sr) / float64(so))     residual of codes
       y = y + residual * (float32(1) / so)                                    float32 residual
       y = act(y)   with act_min/act_max divided by so (float32(float64(v) / float64(so)))
-      code = rint(clip(y, -127, 127))
+      code = rint(clip(y, low, high))
 
   Without ``out_scale`` (output is float32) the same with so = 1. An absent bias counts as 0.
 * A weight with a scale for each group of weights of an output (per group) counts as its real
@@ -30,24 +33,24 @@ Integer semantics (all float arithmetic is float32, each step rounded; no fused 
       code = rint(clip(x * (float32(1) / sx), -127, 127))
 
 * On float32 input with a quantized weight the weight counts as its real values (weight-only). On
-  int8 input with a float32 weight the input counts as its real values. In both, ``out_scale``
+  codes with a float32 weight the input counts as its real values. In both, ``out_scale``
   quantizes the float32 result as ``quantize`` does.
-* add on two int8 inputs, with so = 1 if there is no ``out_scale``::
+* add on two inputs of codes, with so = 1 if there is no ``out_scale``::
 
       y = a * float32(float64(sa) / float64(so)) + b * float32(float64(sb) / float64(so))
 
   then act and rounding as above.
-* mul on two int8 inputs, with so = 1 if there is no ``out_scale``, then rounding as above::
+* mul on two inputs of codes, with so = 1 if there is no ``out_scale``, then rounding as above::
 
       y = float32(a * b) * float32(float64(sa) * float64(sb) / float64(so))
 
-* avg_pool, global_avg_pool, adaptive_avg_pool and mean on int8 input, with so = 1 if there is no
+* avg_pool, global_avg_pool, adaptive_avg_pool and mean on codes, with so = 1 if there is no
   ``out_scale``::
 
       y = float32(sum of codes) * (float32(float64(sx) / float64(so)) / float32(count))
 
   then rounding as above.
-* resize_bilinear on int8 input mixes four codes, of two rows r0, r1 and two columns c0, c1 with
+* resize_bilinear on codes mixes four codes, of two rows r0, r1 and two columns c0, c1 with
   weights wr and wc of the second, with so = 1 if there is no ``out_scale``::
 
       t[c] = x[r0, c] * (1 - wr) + x[r1, c] * wr          for c = c0 and c = c1
@@ -55,12 +58,11 @@ Integer semantics (all float arithmetic is float32, each step rounded; no fused 
 
   then rounding as above.
 * relu, max_pool, global_max_pool, flatten, reshape, expand_dims, squeeze, transpose, slice_axis,
-  split, upsample, max, identity, pad on int8 act on codes and keep the scale (pad's value must then
-  be 0). relu with an ``out_scale`` that differs from the scale of its input falls under the next
-  rule.
-* Every other operator on int8 input dequantizes (code * scale), computes in float32, and, if
+  split, upsample, max, identity, pad act on codes and keep dtype and scale (pad's value must then be
+  0). relu with an ``out_scale`` and codes other than its input's falls under the next rule.
+* Every other operator on codes dequantizes (code * scale), computes in float32, and, if
   ``out_scale`` is set, quantizes the result (as ``quantize``); else its output is float32. concat
-  on int8 inputs requires ``out_scale``; an input whose scale equals it is copied.
+  on codes requires ``out_scale``; an input whose dtype and scale are the output's is copied.
 """
 
 from __future__ import annotations
@@ -89,8 +91,8 @@ class OpSpec:
 
     ``inputs``: names, with "?" for optional and "*" for variadic. ``attrs``: default values.
     ``shape``: rule from attributes and input shapes to output shapes, ``macs``: rule for the
-    multiply-accumulates (see :mod:`gluonzip.graph.shapes`). ``on_codes``: acts on int8 codes and
-    keeps the scale. ``weight_axis``: axis of the weight that counts output channels (None: no
+    multiply-accumulates (see :mod:`gluonzip.graph.shapes`). ``on_codes``: acts on codes and keeps
+    their dtype and scale. ``weight_axis``: axis of the weight that counts output channels (None: no
     weight); the weight is always ``inputs[1]``.
     """
 
@@ -137,12 +139,16 @@ def _op(
     OPS[name] = OpSpec(name, tuple(inputs.split()), rule, attrs, doc, macs, on_codes, weight_axis)
 
 
+_CODES: dict[str, Any] = {
+    "out_scale": None,  # float: the output holds codes of this scale, else float32
+    "unsigned": False,  # those codes are uint8
+}
 _ACTIVATION: dict[str, Any] = {
     "act": "none",  # none | relu | clip (act_min, act_max) | leaky_relu (act_slope)
     "act_min": 0.0,
     "act_max": 0.0,
     "act_slope": 0.0,
-    "out_scale": None,  # float: output is int8 with this scale
+    **_CODES,
 }
 # Fused behind a weighted sum: residual add, then activation, then requantization.
 _EPILOGUE = _ACTIVATION
@@ -236,7 +242,7 @@ _op(
 )
 
 # ---------------------------------------------------------------- element-wise, one input
-_op("relu", "x", "max(x, 0).", on_codes=True, out_scale=None)
+_op("relu", "x", "max(x, 0).", on_codes=True, **_CODES)
 for _name, _doc in {
     "sigmoid": "1 / (1 + exp(-x)).",
     "tanh": "",
@@ -254,28 +260,28 @@ for _name, _doc in {
     "ceil": "",
     "erf": "",
 }.items():
-    _op(_name, "x", _doc, out_scale=None)
-_op("leaky_relu", "x", "x if x > 0 else slope * x.", slope=0.25, out_scale=None)
-_op("elu", "x", "x if x > 0 else slope * (exp(x) - 1).", slope=1.0, out_scale=None)
-_op("selu", "x", "scaled ELU with the constants of Klambauer et al. 2017.", out_scale=None)
+    _op(_name, "x", _doc, **_CODES)
+_op("leaky_relu", "x", "x if x > 0 else slope * x.", slope=0.25, **_CODES)
+_op("elu", "x", "x if x > 0 else slope * (exp(x) - 1).", slope=1.0, **_CODES)
+_op("selu", "x", "scaled ELU with the constants of Klambauer et al. 2017.", **_CODES)
 _op(
     "prelu",
     "x slope",
     "x if x > 0 else slope * x; slope (C,) along axis 1, or (1,).",
     rule=shapes.prelu,
-    out_scale=None,
+    **_CODES,
 )
-_op("hard_sigmoid", "x", "clip(alpha * x + beta, 0, 1).", alpha=0.2, beta=0.5, out_scale=None)
-_op("hard_swish", "x", "x * clip(x + 3, 0, 6) / 6.", out_scale=None)
-_op("swish", "x", "x * sigmoid(beta * x).", beta=1.0, out_scale=None)
-_op("clip", "x", "min(max(x, min), max).", min=REQUIRED, max=REQUIRED, out_scale=None)
-_op("add_scalar", "x", "x + value.", value=REQUIRED, out_scale=None)
-_op("mul_scalar", "x", "x * value.", value=REQUIRED, out_scale=None)
-_op("rsub_scalar", "x", "value - x.", value=REQUIRED, out_scale=None)
-_op("rdiv_scalar", "x", "value / x.", value=REQUIRED, out_scale=None)
-_op("pow_scalar", "x", "x ** value.", value=REQUIRED, out_scale=None)
-_op("max_scalar", "x", "max(x, value).", value=REQUIRED, out_scale=None)
-_op("min_scalar", "x", "min(x, value).", value=REQUIRED, out_scale=None)
+_op("hard_sigmoid", "x", "clip(alpha * x + beta, 0, 1).", alpha=0.2, beta=0.5, **_CODES)
+_op("hard_swish", "x", "x * clip(x + 3, 0, 6) / 6.", **_CODES)
+_op("swish", "x", "x * sigmoid(beta * x).", beta=1.0, **_CODES)
+_op("clip", "x", "min(max(x, min), max).", min=REQUIRED, max=REQUIRED, **_CODES)
+_op("add_scalar", "x", "x + value.", value=REQUIRED, **_CODES)
+_op("mul_scalar", "x", "x * value.", value=REQUIRED, **_CODES)
+_op("rsub_scalar", "x", "value - x.", value=REQUIRED, **_CODES)
+_op("rdiv_scalar", "x", "value / x.", value=REQUIRED, **_CODES)
+_op("pow_scalar", "x", "x ** value.", value=REQUIRED, **_CODES)
+_op("max_scalar", "x", "max(x, value).", value=REQUIRED, **_CODES)
+_op("min_scalar", "x", "min(x, value).", value=REQUIRED, **_CODES)
 _op("identity", "x", "Dropout and the like, at inference.", on_codes=True)
 
 # ---------------------------------------------------------------- element-wise, two inputs
@@ -287,7 +293,7 @@ _op(
     **_ACTIVATION,
 )
 for _name in ("sub", "mul", "div", "maximum", "minimum"):
-    _op(_name, "a b", "NumPy broadcasting.", rule=shapes.broadcast, out_scale=None)
+    _op(_name, "a b", "NumPy broadcasting.", rule=shapes.broadcast, **_CODES)
 
 # ---------------------------------------------------------------- pooling
 _POOL: dict[str, Any] = {
@@ -311,11 +317,11 @@ _op(
     "(N,C,H,W); count_pad: padding counts in the divisor (but not cells past it).",
     rule=shapes.pool,
     count_pad=True,
-    out_scale=None,
+    **_CODES,
     **_POOL,
 )
 _op("global_max_pool", "x", "(N,C,H,W) to (N,C,1,1).", rule=shapes.global_pool, on_codes=True)
-_op("global_avg_pool", "x", "(N,C,H,W) to (N,C,1,1).", rule=shapes.global_pool, out_scale=None)
+_op("global_avg_pool", "x", "(N,C,H,W) to (N,C,1,1).", rule=shapes.global_pool, **_CODES)
 _op(
     "adaptive_avg_pool",
     "x",
@@ -323,7 +329,7 @@ _op(
     "AdaptiveAvgPooling2D).",
     rule=shapes.adaptive_pool,
     output=REQUIRED,
-    out_scale=None,
+    **_CODES,
 )
 _op(
     "upsample",
@@ -340,11 +346,11 @@ _op(
     rule=shapes.resize,
     size=REQUIRED,
     align_corners=True,
-    out_scale=None,
+    **_CODES,
 )
 
 # ---------------------------------------------------------------- shape
-_op("concat", "x*", "along axis.", rule=shapes.concat, axis=1, out_scale=None)
+_op("concat", "x*", "along axis.", rule=shapes.concat, axis=1, **_CODES)
 _op("flatten", "x", "(N, ...) to (N, rest).", rule=shapes.flatten, on_codes=True)
 _op(
     "reshape",
@@ -417,7 +423,7 @@ _op(
     rule=shapes.reduce,
     axes=[],
     keepdims=False,
-    out_scale=None,
+    **_CODES,
 )
 _op("sum", "x", "axes: [] reduces all.", rule=shapes.reduce, axes=[], keepdims=False)
 _op(
@@ -441,18 +447,20 @@ _op(
 )
 
 # ---------------------------------------------------------------- quantization
-_op("quantize", "x", "float32 to int8 codes.", scale=REQUIRED)
-_op("dequantize", "x", "int8 to float32: code * scale.")
+_op("quantize", "x", "float32 to int8 or uint8 codes.", scale=REQUIRED, unsigned=False)
+_op("dequantize", "x", "Codes to float32: code * scale.")
 _op(
     "fake_quantize",
     "x scale",
     "What quantization will do, in float32: quantize to bits with the constant scale, () or (C,) "
-    "along axis or (C, groups) of consecutive elements, then multiply back; of 1 bit the sign "
-    "(that of 0 is +) times the scale. Trained and calibrated graphs hold these; "
+    "along axis or (C, groups) of consecutive elements, codes in [0, 2^bits - 1] if unsigned, then "
+    "multiply back; of 1 bit the sign (that of 0 is +) times the scale. Trained and calibrated "
+    "graphs hold these; "
     "passes.quantize.lower turns them into integers.",
     rule=shapes.fake_quantize,
     bits=8,
     axis=0,
+    unsigned=False,
 )
 _op(
     "fake_quantize_dynamic",

@@ -99,14 +99,13 @@ def _dtype(
 ) -> tuple[str, float | None]:
     """dtype and scale of the outputs: the header of ops.py in five lines."""
     x = inputs[0] if inputs else None
-    if spec.name == "quantize":
-        return "int8", float(np.float32(a.scale))
-    if getattr(a, "out_scale", None) is not None:
-        return "int8", float(np.float32(a.out_scale))
-    if spec.on_codes and x is not None and x.dtype == "int8":
+    out_scale = a.scale if spec.name == "quantize" else getattr(a, "out_scale", None)
+    if out_scale is not None:
+        return "uint8" if a.unsigned else "int8", float(np.float32(out_scale))
+    if spec.on_codes and x is not None and x.holds_codes:
         if spec.name == "pad" and a.value != 0:
-            raise ShapeError(f"pads int8 codes with {a.value}; only 0 keeps their scale")
-        return "int8", x.scale
-    if spec.name == "concat" and any(t is not None and t.dtype == "int8" for t in inputs):
-        raise ShapeError("concatenates int8 tensors without an out_scale")
+            raise ShapeError(f"pads {x.dtype} codes with {a.value}; only 0 keeps their scale")
+        return x.dtype, x.scale
+    if spec.name == "concat" and any(t is not None and t.holds_codes for t in inputs):
+        raise ShapeError("concatenates tensors of codes without an out_scale")
     return "float32", None

@@ -36,7 +36,8 @@ class Builder:
         self.input = Input("x", shape)
         self.tensors = {"x": shape}
         if quantized:
-            self.add("quantize", ["x"], shape, {"scale": 0.02})
+            unsigned = draw(st.booleans())
+            self.add("quantize", ["x"], shape, {"scale": 0.02, "unsigned": unsigned})
             del self.tensors["x"]
 
     def add(self, op, inputs, shape, attrs=None):
@@ -47,7 +48,8 @@ class Builder:
     def scale(self):
         if not self.quantized:
             return {}
-        return {"out_scale": self.draw(st.sampled_from([0.02, 0.02, 0.031]))}
+        scale, unsigned = self.draw(st.sampled_from([0.02, 0.02, 0.031])), self.draw(st.booleans())
+        return {"out_scale": scale, "unsigned": unsigned}
 
     def pick(self, like=None):
         names = [n for n, s in self.tensors.items() if like is None or s == like]

@@ -56,8 +56,8 @@ def test_the_epilogue(isa, out_channels, with_residual, slope):
     bias = random.normal(size=out_channels).astype(np.float32)
     residual = random.normal(size=(case.rows, out_channels)).astype(np.float32)
     out = _core.PackedConvF32(case.geometry(), weights, isa).run(
-        x, "f32", out_channels, None, bias, residual if with_residual else None, 0.5, slope,
-        -1.0, 6.0,
+        x, "f32", out_channels, None, bias, residual if with_residual else None, "f32", 0.5,
+        slope, -1.0, 6.0,
     )  # fmt: skip
     y = sums(case, x[..., : case.channels].astype(np.float64), weights) + bias
     y = y + 0.5 * residual * with_residual
@@ -70,6 +70,6 @@ def test_codes_as_output(isa):
     x, weights = operands(case, seed=5)
     multiplier = np.full(21, 3.0, np.float32)
     conv = _core.PackedConvF32(case.geometry(), weights, isa)
-    out = conv.run(x, "u8", 21, multiplier, lo=0.0).reshape(case.rows, 21)
+    out = conv.run(x, "s8", 21, multiplier, lo=0.0).reshape(case.rows, 21)
     y = 3.0 * sums(case, x.astype(np.float64)[..., :16], weights)
     assert (np.abs(out - 128.0 - np.clip(y, 0, 127)) <= 0.5 + 1e-3).all()

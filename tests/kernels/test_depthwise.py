@@ -1,9 +1,13 @@
 """Depthwise kernels against NumPy: int8 to the bit, float32 within the error of a dot product."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from stored_codes import HIGHEST, KINDS, LOWEST, ZERO, codes_of, random_bytes, stored_codes
 
 from gluonzip import _core
 
@@ -84,17 +88,18 @@ def run(kernel, isa, g, x, w, out, kind, rng, **tail):
     return pixels_of(out, g)
 
 
-def random_s8(g, seed):
+def random_codes(g, kind, seed):
     rng = np.random.default_rng(seed)
-    codes = rng.integers(-127, 128, (g["n"], g["h"], g["w"], g["channels"]))
+    x = random_bytes(rng, kind, (g["n"], g["h"], g["w"], g["channels"]))
+    g["zero"] = ZERO[kind]
     w = rng.integers(-127, 128, (g["channels"], g["kh"], g["kw"])).astype(np.int8)
-    return rng, codes, (codes + 128).astype(np.uint8), w, depthwise(codes, w.astype(int), g)
+    return rng, x, w, depthwise(codes_of(x, kind), w.astype(int), g)
 
 
 @CHECK
-@given(g=windows(), seed=st.integers(0, 2**32 - 1))
-def test_accumulators_are_exact(isa, g, seed):
-    rng, _, x, w, want = random_s8(g, seed)
+@given(g=windows(), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(KINDS))
+def test_accumulators_are_exact(isa, g, seed, kind):
+    rng, x, w, want = random_codes(g, kind, seed)
     got = run("depthwise_s8", isa, g, x, w, output(g, np.int32), "s32", rng)
     np.testing.assert_array_equal(got, want)
 
@@ -104,12 +109,13 @@ def test_accumulators_are_exact(isa, g, seed):
     g=windows(),
     seed=st.integers(0, 2**32 - 1),
     leaky=st.booleans(),
-    residual=st.sampled_from([None, "u8", "f32"]),
-    kind=st.sampled_from(["u8", "f32"]),
+    x_kind=st.sampled_from(KINDS),
+    residual=st.sampled_from([None, *KINDS, "f32"]),
+    kind=st.sampled_from([*KINDS, "f32"]),
     bounds=st.sampled_from([(-np.inf, np.inf), (0.0, np.inf), (0.0, 40.7), (-200.0, 3.5)]),
 )
-def test_epilogue_is_exact(isa, g, seed, leaky, residual, kind, bounds):
-    rng, _, x, w, acc = random_s8(g, seed)
+def test_epilogue_is_exact(isa, g, seed, leaky, x_kind, residual, kind, bounds):
+    rng, x, w, acc = random_codes(g, x_kind, seed)
     channels = g["channels"]
     multiplier = (10.0 ** rng.uniform(-4, -1, channels)).astype(np.float32)
     bias = rng.normal(0, 20, channels).astype(np.float32)
@@ -118,25 +124,25 @@ def test_epilogue_is_exact(isa, g, seed, leaky, residual, kind, bounds):
 
     y = acc.astype(np.float32) * multiplier + bias
     if residual:
-        codes = rng.integers(-127, 128, y.shape)
-        stored = (codes + 128).astype(np.uint8)
         if residual == "f32":
-            stored = (codes * 0.37).astype(np.float32)
-        real = codes.astype(np.float32) if residual == "u8" else stored
+            stored = real = rng.normal(0, 40, y.shape).astype(np.float32)
+        else:
+            stored = random_bytes(rng, residual, y.shape)
+            real = codes_of(stored, residual).astype(np.float32)
         y = y + real * np.float32(0.81)
         tail |= {"residual": in_memory(stored, channels, rng), "residual_type": residual}
         tail |= {"residual_stride": channels, "residual_multiplier": 0.81}
     if leaky:
         y = np.where(y < 0, y * np.float32(0.1), y)
     y = np.clip(y, np.float32(bounds[0]), np.float32(bounds[1]))
-    want = y if kind == "f32" else np.rint(np.clip(y, -127, 127)) + 128
+    want = y if kind == "f32" else stored_codes(y, kind)
 
     out = output(g, np.float32 if kind == "f32" else np.uint8)
     np.testing.assert_array_equal(run("depthwise_s8", isa, g, x, w, out, kind, rng, **tail), want)
 
 
 @CHECK
-@given(g=windows(), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["f32", "u8"]))
+@given(g=windows(), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(["f32", *KINDS]))
 def test_float32(isa, g, seed, kind):
     rng = np.random.default_rng(seed)
     x = rng.normal(0, 9, (g["n"], g["h"], g["w"], g["channels"])).astype(np.float32)
@@ -151,21 +157,24 @@ def test_float32(isa, g, seed, kind):
     if kind == "f32":
         assert (np.abs(got - real) <= error).all()
     else:  # a tie may fall to either side
-        assert (np.abs(got - 128.0 - np.clip(real, -127, 127)) <= 0.5 + error).all()
+        within = np.clip(real, LOWEST[kind], HIGHEST[kind])
+        assert (np.abs(codes_of(got, kind) - within) <= 0.5 + error).all()
 
 
-def test_extreme_products_do_not_saturate(isa):
+@pytest.mark.parametrize("kind", KINDS)
+def test_extreme_products_do_not_saturate(isa, kind):
     """255 * 127 + 255 * 127 does not fit the 16 bits that vpmaddubsw has."""
     g = {"n": 1, "h": 3, "w": 5, "channels": 64, "stride_c": 64, "kh": 3, "kw": 3, "sh": 1, "sw": 1}
     g |= {"pad_top": 1, "pad_left": 1, "dh": 1, "dw": 1, "oh": 3, "ow": 5, "out_channels": 64}
-    g |= {"bottom": 1, "right": 1}
+    g |= {"bottom": 1, "right": 1, "zero": ZERO[kind]}
     rng = np.random.default_rng(0)
-    for code, weight in [(127, 127), (127, -127), (-127, 127), (-127, -127)]:
-        x = np.full((1, 3, 5, 64), code + 128, np.uint8)
+    ends = (LOWEST[kind], HIGHEST[kind])
+    for code, weight in itertools.product(ends, (127, -127)):
+        x = np.full((1, 3, 5, 64), code + ZERO[kind], np.uint8)
         w = np.full((64, 3, 3), weight, np.int8)
         got = run("depthwise_s8", isa, g, x, w, output(g, np.int32), "s32", rng)
         assert got[0, 1, 1, 0] == 9 * code * weight
-        np.testing.assert_array_equal(got, depthwise(x.astype(int) - 128, w.astype(int), g))
+        np.testing.assert_array_equal(got, depthwise(codes_of(x, kind), w.astype(int), g))
 
 
 @pytest.mark.parametrize("kernel", ["conv_s8x", ""])

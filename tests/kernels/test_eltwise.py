@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stored_codes import KINDS, ZERO, codes_of, random_bytes, stored_codes
+
 from gluonzip import _core
 
 testing = _core.testing
@@ -16,16 +18,12 @@ BOUNDS = st.sampled_from([(-np.inf, np.inf), (0.0, np.inf), (0.0, 40.7), (-300.0
 f32 = np.float32
 
 
-def codes(rng, *shape):
-    return rng.integers(1, 256, shape).astype(np.uint8)
+TYPES = st.sampled_from(KINDS)
+ANY_TYPES = st.sampled_from([*KINDS, "f32"])
 
 
-def values(x):
-    return x.astype(f32) - f32(128)
-
-
-def to_codes(y):
-    return (np.rint(np.clip(y, -127, 127)) + 128).astype(np.uint8)
+def values(x, kind):
+    return codes_of(x, kind).astype(f32)
 
 
 def activate(y, leaky, bounds):
@@ -44,31 +42,39 @@ def untouched(whole):
 
 
 @CHECK
-@given(n=COUNTS, seed=SEEDS, inverse=st.sampled_from([1.0, 0.37, 21.3]))
-def test_quantize(isa, n, seed, inverse):
+@given(n=COUNTS, seed=SEEDS, inverse=st.sampled_from([1.0, 0.37, 21.3]), kind=TYPES)
+def test_quantize(isa, n, seed, inverse, kind):
     x = np.random.default_rng(seed).normal(0, 60, n).astype(f32)
     out, whole = output(n, np.uint8)
-    testing.quantize(isa, x, inverse, out)
-    np.testing.assert_array_equal(out, to_codes(x * f32(inverse)))
+    testing.quantize(isa, x, inverse, out, kind)
+    np.testing.assert_array_equal(out, stored_codes(x * f32(inverse), kind))
     assert untouched(whole)
 
 
-def test_quantize_rounds_ties_to_even_and_saturates(isa):
-    x = [0.5, 1.5, 2.5, -0.5, -1.5, 126.5, 127.5, -127.5, 1e30, -1e30, np.inf, -np.inf, np.nan]
-    want = [0, 2, 2, 0, -2, 126, 127, -127, 127, -127, 127, -127, -127]
+TIES = [0.5, 1.5, 2.5, -0.5, -1.5, 126.5, 127.5, -127.5, 254.5, 255.5]
+EXTREMES = [1e30, -1e30, np.inf, -np.inf, np.nan]
+ROUNDED = {
+    "s8": [0, 2, 2, 0, -2, 126, 127, -127, 127, 127, 127, -127, 127, -127, -127],
+    "u8": [0, 2, 2, 0, 0, 126, 128, 0, 254, 255, 255, 0, 255, 0, 0],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_quantize_rounds_ties_to_even_and_saturates(isa, kind):
+    x = TIES + EXTREMES
     for copies in (1, 7):  # in a tail, and in whole vectors
         out = np.zeros(len(x) * copies, np.uint8)
-        testing.quantize(isa, np.array(x * copies, f32), 1.0, out)
-        assert (out.astype(int) - 128).tolist() == want * copies
+        testing.quantize(isa, np.array(x * copies, f32), 1.0, out, kind)
+        assert (out.astype(int) - ZERO[kind]).tolist() == ROUNDED[kind] * copies
 
 
 @CHECK
-@given(n=COUNTS, seed=SEEDS)
-def test_dequantize(isa, n, seed):
-    x = codes(np.random.default_rng(seed), n)
+@given(n=COUNTS, seed=SEEDS, kind=TYPES)
+def test_dequantize(isa, n, seed, kind):
+    x = random_bytes(np.random.default_rng(seed), kind, n)
     out, whole = output(n, f32)
-    testing.dequantize(isa, x, 0.0371, out)
-    np.testing.assert_array_equal(out, values(x) * f32(0.0371))
+    testing.dequantize(isa, x, kind, 0.0371, out)
+    np.testing.assert_array_equal(out, values(x, kind) * f32(0.0371))
     assert untouched(whole)
 
 
@@ -92,41 +98,45 @@ def test_lookup_of_every_code(isa):
 
 
 @CHECK
-@given(n=COUNTS, seed=SEEDS, x_type=st.sampled_from(["u8", "f32"]),
-       out_type=st.sampled_from(["u8", "f32"]), wr=st.sampled_from([0.0, 0.25, 0.7]),
+@given(n=COUNTS, seed=SEEDS, x_type=ANY_TYPES,
+       out_type=ANY_TYPES, wr=st.sampled_from([0.0, 0.25, 0.7]),
        wc=st.sampled_from([0.0, 0.3, 1.0]), factor=st.sampled_from([1.0, 0.37]))  # fmt: skip
 def test_mix(isa, n, seed, x_type, out_type, wr, wc, factor):
     rng = np.random.default_rng(seed)
-    x = codes(rng, 4, n) if x_type == "u8" else rng.normal(0, 60, (4, n)).astype(f32)
-    out, whole = output(n, np.uint8 if out_type == "u8" else f32)
+    real = x_type == "f32"
+    x = rng.normal(0, 60, (4, n)).astype(f32) if real else random_bytes(rng, x_type, (4, n))
+    out, whole = output(n, f32 if out_type == "f32" else np.uint8)
     testing.mix(isa, x, x_type, wr, wc, factor, out, out_type)
-    a, b, c, d = values(x) if x_type == "u8" else x
+    a, b, c, d = x if real else values(x, x_type)
     one, wr, wc = f32(1), f32(wr), f32(wc)
     left, right = a * (one - wr) + c * wr, b * (one - wr) + d * wr
     y = (left * (one - wc) + right * wc) * f32(factor)
-    np.testing.assert_array_equal(out, to_codes(y) if out_type == "u8" else y)
+    np.testing.assert_array_equal(out, y if out_type == "f32" else stored_codes(y, out_type))
     assert untouched(whole)
 
 
 @CHECK
-@given(n=COUNTS, seed=SEEDS, m=st.sampled_from([0.0031, 0.05]))
-def test_mul_u8(isa, n, seed, m):
-    a, b = codes(np.random.default_rng(seed), 2, n)
-    out, whole = output(n, np.uint8)
-    testing.mul_u8(isa, a, b, m, out)
-    np.testing.assert_array_equal(out, to_codes(values(a) * values(b) * f32(m)))
-    assert untouched(whole)
-
-
-@CHECK
-@given(n=COUNTS, seed=SEEDS, leaky=st.booleans(), bounds=BOUNDS)
-def test_add_u8(isa, n, seed, leaky, bounds):
+@given(n=COUNTS, seed=SEEDS, m=st.sampled_from([0.0031, 0.05]), kinds=st.tuples(*[TYPES] * 3))
+def test_mul_u8(isa, n, seed, m, kinds):
     rng = np.random.default_rng(seed)
-    a, b, ma, mb = codes(rng, n), codes(rng, n), f32(0.731), f32(1.137)
+    a, b = random_bytes(rng, kinds[0], n), random_bytes(rng, kinds[1], n)
     out, whole = output(n, np.uint8)
-    testing.add_u8(isa, a, ma, b, mb, leaky, 0.1, *bounds, out)
-    want = activate(values(a) * ma + values(b) * mb, leaky, bounds)
-    np.testing.assert_array_equal(out, to_codes(want))
+    testing.mul_u8(isa, a, b, m, out, kinds)
+    want = values(a, kinds[0]) * values(b, kinds[1]) * f32(m)
+    np.testing.assert_array_equal(out, stored_codes(want, kinds[2]))
+    assert untouched(whole)
+
+
+@CHECK
+@given(n=COUNTS, seed=SEEDS, leaky=st.booleans(), bounds=BOUNDS, kinds=st.tuples(*[TYPES] * 3))
+def test_add_u8(isa, n, seed, leaky, bounds, kinds):
+    rng = np.random.default_rng(seed)
+    a, b = random_bytes(rng, kinds[0], n), random_bytes(rng, kinds[1], n)
+    ma, mb = f32(0.731), f32(1.137)
+    out, whole = output(n, np.uint8)
+    testing.add_u8(isa, a, ma, b, mb, leaky, 0.1, *bounds, out, kinds)
+    want = activate(values(a, kinds[0]) * ma + values(b, kinds[1]) * mb, leaky, bounds)
+    np.testing.assert_array_equal(out, stored_codes(want, kinds[2]))
     assert untouched(whole)
 
 
@@ -151,24 +161,23 @@ def test_add_f32_keeps_nan(isa):
     seed=SEEDS,
     rows=st.integers(1, 4),
     channels=st.integers(1, 140),
-    types=st.sampled_from([("u8", "u8"), ("u8", "f32"), ("f32", "u8"), ("f32", "f32")]),
+    types=st.tuples(ANY_TYPES, ANY_TYPES),
     leaky=st.booleans(),
     bounds=BOUNDS,
 )
 def test_scale_shift(isa, seed, rows, channels, types, leaky, bounds):
     rng = np.random.default_rng(seed)
-    x = codes(rng, rows, channels + 3)
-    if types[0] == "f32":
-        x = rng.normal(0, 60, x.shape).astype(f32)
+    shape, real = (rows, channels + 3), types[0] == "f32"
+    x = rng.normal(0, 60, shape).astype(f32) if real else random_bytes(rng, types[0], shape)
     scale, shift = rng.normal(0, 3, (2, channels)).astype(f32)
-    out = np.full((rows, channels + 5), 77, np.uint8 if types[1] == "u8" else f32)
+    out = np.full((rows, channels + 5), 77, f32 if types[1] == "f32" else np.uint8)
     testing.scale_shift(
         isa, x, types[0], 0.31, scale, shift, leaky, 0.1, *bounds, out, types[1], 0.77, channels
     )
-    real = values(x) * f32(0.31) if types[0] == "u8" else x
-    want = activate(real[:, :channels] * scale + shift, leaky, bounds)
-    if types[1] == "u8":
-        want = to_codes(want * f32(0.77))
+    x = x if real else values(x, types[0]) * f32(0.31)
+    want = activate(x[:, :channels] * scale + shift, leaky, bounds)
+    if types[1] != "f32":
+        want = stored_codes(want * f32(0.77), types[1])
     np.testing.assert_array_equal(out[:, :channels], want)
     assert (out[:, channels:] == 77).all()
 
@@ -177,26 +186,27 @@ SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 13), st.sampled_from([1, 2,
 
 
 @CHECK
-@given(shape=SHAPES, more=st.sampled_from([0, 4]), seed=SEEDS, integer=st.booleans())
-def test_planes_to_pixels(isa, shape, more, seed, integer):
+@given(shape=SHAPES, more=st.sampled_from([0, 4]), seed=SEEDS, kind=ANY_TYPES)
+def test_planes_to_pixels(isa, shape, more, seed, kind):
     (n, c, hw), rng = shape, np.random.default_rng(seed)
     x = rng.normal(0, 90, shape).astype(f32)
     stride = -(-c // 4) * 4 + more
-    out, whole = output((n, hw, stride), np.uint8 if integer else f32)
+    out, whole = output((n, hw, stride), f32 if kind == "f32" else np.uint8)
     pixels = np.pad(x.transpose(0, 2, 1), [(0, 0), (0, 0), (0, stride - c)])
-    if integer:
-        testing.planes_to_pixels_u8(isa, x, 1.3, out)
-        pixels = to_codes(pixels * f32(1.3))
-    else:
+    if kind == "f32":
         testing.planes_to_pixels_f32(isa, x, out)
+    else:
+        testing.planes_to_pixels_u8(isa, x, 1.3, out, kind)
+        pixels = stored_codes(pixels * f32(1.3), kind)
     np.testing.assert_array_equal(out, pixels)
     assert untouched(whole)
 
 
-def test_planes_to_pixels_quantizes_nan_as_quantize_does(isa):
-    out = np.zeros((1, 40, 4), np.uint8)
-    testing.planes_to_pixels_u8(isa, np.full((1, 3, 40), np.nan, f32), 1.0, out)
-    assert (out == [1, 1, 1, 128]).all()
+@pytest.mark.parametrize("kind", KINDS)
+def test_planes_to_pixels_quantizes_nan_as_quantize_does(isa, kind):
+    out = np.full((1, 40, 4), 99, np.uint8)
+    testing.planes_to_pixels_u8(isa, np.full((1, 3, 40), np.nan, f32), 1.0, out, kind)
+    assert (out == {"s8": [1, 1, 1, 128], "u8": [0, 0, 0, 0]}[kind]).all()
 
 
 @CHECK
@@ -213,5 +223,5 @@ def test_pixels_to_planes(isa, shape, more, seed):
 
 def test_unknown_element_type_is_named(isa):
     x = np.zeros((1, 4), f32)
-    with pytest.raises(ValueError, match="element type 'f64' is none of f32, u8, s32"):
+    with pytest.raises(ValueError, match="element type 'f64' is none of f32, s8, u8, s32"):
         testing.scale_shift(isa, x, "f64", 1, x, x, False, 0, 0, 1, x, "f32", 1, 4)

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stored_codes import HIGHEST, KINDS, LOWEST, ZERO, codes_of, random_bytes, stored_codes
+
 from gluonzip import _core
 
 testing = _core.testing
@@ -73,7 +75,7 @@ def run(kernel, isa, g, x, kind, rng, **options):
     memory = np.concatenate([rows.ravel(), np.zeros(SLACK // x.itemsize, x.dtype)])
     stride = g["channels"] + 3
     out = np.full(
-        (g["n"], g["oh"], g["ow"], stride), UNTOUCHED, np.uint8 if kind == "u8" else np.float32
+        (g["n"], g["oh"], g["ow"], stride), UNTOUCHED, np.float32 if kind == "f32" else np.uint8
     )
     options |= {"pad_bottom": g["bottom"], "pad_right": g["right"], "output_type": kind}
     testing.run_pool(kernel, isa, g, memory, out, stride, **options)
@@ -81,18 +83,19 @@ def run(kernel, isa, g, x, kind, rng, **options):
     return out[..., : g["channels"]]
 
 
-def random_codes(g, seed):
+def random_codes(g, kind, seed):
     rng = np.random.default_rng(seed)
-    codes = rng.integers(-127, 128, (g["n"], g["h"], g["w"], g["channels"]))
-    return rng, codes, (codes + 128).astype(np.uint8)
+    x = random_bytes(rng, kind, (g["n"], g["h"], g["w"], g["channels"]))
+    g["zero"] = ZERO[kind]
+    return rng, codes_of(x, kind), x
 
 
 @CHECK
-@given(g=windows(), seed=st.integers(0, 2**32 - 1))
-def test_max_of_int8(isa, g, seed):
-    rng, codes, x = random_codes(g, seed)
-    got = run("max_u8", isa, g, x, "u8", rng)
-    np.testing.assert_array_equal(got.astype(int) - 128, max_pool(codes, g, -127))
+@given(g=windows(), seed=st.integers(0, 2**32 - 1), kind=st.sampled_from(KINDS))
+def test_max_of_codes(isa, g, seed, kind):
+    rng, codes, x = random_codes(g, kind, seed)
+    got = run("max_u8", isa, g, x, kind, rng)
+    np.testing.assert_array_equal(codes_of(got, kind), max_pool(codes, g, LOWEST[kind]))
 
 
 @CHECK
@@ -107,14 +110,15 @@ def test_max_of_float32(isa, g, seed):
 @given(
     g=windows(),
     seed=st.integers(0, 2**32 - 1),
-    kind=st.sampled_from(["u8", "f32"]),
+    x_kind=st.sampled_from(KINDS),
+    kind=st.sampled_from([*KINDS, "f32"]),
     count_pad=st.booleans(),
     factor=st.sampled_from([1.0, 0.013, 2.7]),
 )
-def test_average_of_int8(isa, g, seed, kind, count_pad, factor):
-    rng, codes, x = random_codes(g, seed)
+def test_average_of_codes(isa, g, seed, x_kind, kind, count_pad, factor):
+    rng, codes, x = random_codes(g, x_kind, seed)
     y = avg_pool(codes, g, count_pad, np.float32(factor))
-    want = y if kind == "f32" else np.rint(np.clip(y, -127, 127)) + 128
+    want = y if kind == "f32" else stored_codes(y, kind)
     got = run("avg_u8", isa, g, x, kind, rng, count_pad=count_pad, factor=factor)
     np.testing.assert_array_equal(got, want)
 
@@ -128,14 +132,15 @@ def test_average_of_float32(isa, g, seed, count_pad):
     np.testing.assert_array_equal(got, avg_pool(x, g, count_pad, None))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [7, 40])
-def test_global_average_of_int8(isa, size):
+def test_global_average_of_codes(isa, size, kind):
     """Sums of large windows stay exact: 40 * 40 * 255 does not fit 16 bits."""
     g = {"n": 2, "h": size, "w": size, "channels": 70, "stride_c": 72, "kh": size, "kw": size}
     g |= {"sh": 1, "sw": 1, "dh": 1, "dw": 1, "oh": 1, "ow": 1, "out_channels": 70}
     g |= {"pad_top": 0, "pad_left": 0, "bottom": 0, "right": 0}
-    rng, codes, x = random_codes(g, 1)
-    x[1], codes[1] = 255, 127
+    rng, codes, x = random_codes(g, kind, 1)
+    x[1], codes[1] = 255, HIGHEST[kind]
     want = codes.sum(axis=(1, 2)).astype(np.float32) * (np.float32(3) / np.float32(size**2))
     got = run("avg_u8", isa, g, x, "f32", rng, factor=3.0)
     np.testing.assert_array_equal(got[:, 0, 0], want)

@@ -7,6 +7,7 @@ import pytest
 from conv_cases import SHAPES, Case, cases, gemm, square, sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_codes import HIGHEST, KINDS, ZERO, codes_of
 
 from gluonzip import _core
 
@@ -45,6 +46,14 @@ def stored_bytes(case: Case, seed: int) -> np.ndarray:
     return stored
 
 
+def packed(name: str, case: Case, weights: np.ndarray, isa: str, kind: str = "s8"):
+    return getattr(_core, name)(case.geometry() | {"zero": ZERO[kind]}, weights, isa)
+
+
+def exact_sums(case: Case, stored: np.ndarray, weights: np.ndarray, kind: str) -> np.ndarray:
+    return sums(case, codes_of(stored[..., : case.channels], kind), weights.astype(np.int64))
+
+
 patterns = st.tuples(st.sampled_from(PATTERNS), st.sampled_from([0.02, 0.25, 0.6]))
 
 
@@ -54,13 +63,13 @@ patterns = st.tuples(st.sampled_from(PATTERNS), st.sampled_from([0.02, 0.25, 0.6
     seed=st.integers(0, 99),
     cuts=st.tuples(st.integers(0, 9), st.integers(0, 3)),
     pattern=patterns,
+    kind=st.sampled_from(KINDS),
 )
-def test_int8_sums_are_exact(isa, case, seed, cuts, pattern):
+def test_sums_of_codes_are_exact(isa, case, seed, cuts, pattern, kind):
     stored, weights = stored_bytes(case, seed), pruned(case, np.int8, *pattern, seed)
-    conv = _core.SparseConvS8(case.geometry(), weights, isa)
+    conv = packed("SparseConvS8", case, weights, isa, kind)
     got = conv.run(stored, "s32", case.out_channels, row_cut=cuts[0], panel_cut=cuts[1])
-    codes = stored[..., : case.channels].astype(np.int64) - 128
-    expected = sums(case, codes, weights.astype(np.int64))
+    expected = exact_sums(case, stored, weights, kind)
     np.testing.assert_array_equal(got.reshape(expected.shape), expected)
 
 
@@ -76,15 +85,13 @@ DEEP = {
 
 
 @pytest.mark.parametrize("name", [*SHAPES, *DEEP])
-@pytest.mark.parametrize("pattern", ["blocks", "unstructured"])
-def test_each_class_of_shapes_is_exact(isa, name, pattern):
+@pytest.mark.parametrize(("pattern", "kind"), [("blocks", "s8"), ("unstructured", "u8")])
+def test_each_class_of_shapes_is_exact(isa, name, pattern, kind):
     case = (SHAPES | DEEP)[name]
     stored, weights = stored_bytes(case, 1), pruned(case, np.int8, pattern, 0.25, 2)
-    out = _core.SparseConvS8(case.geometry(), weights, isa).run(
-        stored, "s32", case.out_channels, row_cut=1
-    )
-    codes = stored[..., : case.channels].astype(np.int64) - 128
-    expected = sums(case, codes, weights.astype(np.int64))
+    conv = packed("SparseConvS8", case, weights, isa, kind)
+    out = conv.run(stored, "s32", case.out_channels, row_cut=1)
+    expected = exact_sums(case, stored, weights, kind)
     np.testing.assert_array_equal(out.reshape(expected.shape), expected)
 
 
@@ -92,18 +99,26 @@ def test_each_class_of_shapes_is_exact(isa, name, pattern):
 def epilogues(draw):
     lo = draw(st.sampled_from([-np.inf, 0.0, -3.25, 140.0]))
     return {
-        "output": draw(st.sampled_from(["u8", "u8", "f32"])),
-        "residual": draw(st.sampled_from([None, np.uint8, np.float32])),
+        "output": draw(st.sampled_from([*KINDS, *KINDS, "f32"])),
+        "residual": draw(st.sampled_from([None, *KINDS, "f32"])),
         "slope": draw(st.sampled_from([None, None, 0.1])),
         "lo": lo,
-        "hi": draw(st.sampled_from([np.inf, max(lo, 6.0), max(lo, 126.7)])),
+        "hi": draw(st.sampled_from([np.inf, max(lo, 6.0), max(lo, 126.7), max(lo, 200.2)])),
         "extra": draw(st.integers(0, 5)),
     }
 
 
 @quick
-@given(case=cases(), seed=st.integers(0, 99), epilogue=epilogues(), pattern=patterns)
-def test_int8_equals_the_dense_reference_with_every_epilogue(isa, case, seed, epilogue, pattern):
+@given(
+    case=cases(),
+    seed=st.integers(0, 99),
+    epilogue=epilogues(),
+    pattern=patterns,
+    kind=st.sampled_from(KINDS),
+)
+def test_codes_equal_the_dense_reference_with_every_epilogue(
+    isa, case, seed, epilogue, pattern, kind
+):
     stored, weights = stored_bytes(case, seed), pruned(case, np.int8, *pattern, seed)
     random = np.random.default_rng(seed)
     channels, stride = case.out_channels, case.out_channels + epilogue["extra"]
@@ -115,13 +130,14 @@ def test_int8_equals_the_dense_reference_with_every_epilogue(isa, case, seed, ep
     bias[: seed % 2] = np.nan
     residual = None
     if epilogue["residual"] is not None:
-        residual = random.integers(1, 256, (case.rows, stride)).astype(epilogue["residual"])
-    dense = _core.PackedConvS8(case.geometry(), weights, "reference")
-    sparse = _core.SparseConvS8(case.geometry(), weights, isa)
+        dtype = np.float32 if epilogue["residual"] == "f32" else np.uint8
+        residual = random.integers(1, 256, (case.rows, stride)).astype(dtype)
+    dense = packed("PackedConvS8", case, weights, "reference", kind)
+    sparse = packed("SparseConvS8", case, weights, isa, kind)
     expected, got = (
         conv.run(
-            stored, epilogue["output"], stride, multiplier, bias, residual, 0.37,
-            epilogue["slope"], epilogue["lo"], epilogue["hi"],
+            stored, epilogue["output"], stride, multiplier, bias, residual,
+            epilogue["residual"] or "s8", 0.37, epilogue["slope"], epilogue["lo"], epilogue["hi"],
         )
         for conv in (dense, sparse)
     )  # fmt: skip
@@ -159,7 +175,7 @@ def test_float_sums_of_deep_shapes(isa, name):
 
 
 @pytest.mark.parametrize("out_channels", [5, 16, 48, 70])
-@pytest.mark.parametrize("residual", [None, np.uint8, np.float32])
+@pytest.mark.parametrize("residual", [None, "s8", "u8", "f32"])
 @pytest.mark.parametrize("slope", [None, 0.25])
 def test_the_float_epilogue(isa, out_channels, residual, slope):
     case = Case(h=5, w=6, channels=9, kh=3, kw=3, out_channels=out_channels)
@@ -169,25 +185,28 @@ def test_the_float_epilogue(isa, out_channels, residual, slope):
     bias = random.normal(size=out_channels).astype(np.float32)
     added = None
     if residual is not None:
-        added = random.integers(1, 256, (case.rows, out_channels)).astype(residual)
+        added = random.integers(1, 256, (case.rows, out_channels)).astype(
+            np.float32 if residual == "f32" else np.uint8
+        )
     expected, got = (
         conv(case.geometry(), weights, isa).run(
-            x, "f32", out_channels, None, bias, added, 0.5, slope, -1.0, 60.0
+            x, "f32", out_channels, None, bias, added, residual or "f32", 0.5, slope, -1.0, 60.0
         )
         for conv in (_core.PackedConvF32, _core.SparseConvF32)
     )
     np.testing.assert_allclose(got, expected, rtol=0, atol=2e-5)
 
 
-def test_codes_from_float_sums(isa):
+@pytest.mark.parametrize("kind", KINDS)
+def test_codes_from_float_sums(isa, kind):
     case = Case(w=13, channels=16, out_channels=21)
     x = np.random.default_rng(5).normal(size=(1, 1, 13, 16)).astype(np.float32)
     weights = pruned(case, np.float32, "unstructured", 0.3, 5)
     multiplier = np.full(21, 3.0, np.float32)
     conv = _core.SparseConvF32(case.geometry(), weights, isa)
-    out = conv.run(x, "u8", 21, multiplier, lo=0.0).reshape(case.rows, 21)
+    out = conv.run(x, kind, 21, multiplier, lo=0.0).reshape(case.rows, 21)
     y = 3.0 * sums(case, x.astype(np.float64)[..., :16], weights)
-    assert (np.abs(out - 128.0 - np.clip(y, 0, 127)) <= 0.5 + 1e-3).all()
+    assert (np.abs(codes_of(out, kind) - np.clip(y, 0, HIGHEST[kind])) <= 0.5 + 1e-3).all()
 
 
 @pytest.mark.parametrize("name", ["SparseConvS8", "SparseConvF32"])

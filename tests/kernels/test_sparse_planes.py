@@ -9,6 +9,7 @@ import pytest
 from conv_cases import Case, cases, square
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored_codes import KINDS, ZERO
 
 from gluonzip import _core
 
@@ -47,6 +48,7 @@ def compare(case: Case, kind: str, isa: str, seed: int, density: float, **tail) 
     shape = (case.out_channels, case.kh, case.kw, case.channels)
     pixels = case.n * case.h * case.w
     added = tail.pop("residual", False)
+    x_type, residual_type, output = tail.pop("types", ("s8", "s8", "s8"))
     if kind == "S8":
         weights = random.integers(-127, 128, shape).astype(np.int8)
         x = random.integers(0, 256, (pixels, case.stride_c)).astype(np.uint8)
@@ -62,27 +64,31 @@ def compare(case: Case, kind: str, isa: str, seed: int, density: float, **tail) 
     bias = (random.integers(-80, 80, case.out_channels) * 0.5).astype(np.float32)
     if tail.pop("nan", False):
         bias[0] = np.nan
-    conv = getattr(_core, f"SparseConv{kind}")(case.geometry(), weights, isa)
-    output = "u8" if kind == "S8" else "f32"
+    geometry = case.geometry() | {"zero": ZERO[x_type]}
+    conv = getattr(_core, f"SparseConv{kind}")(geometry, weights, isa)
+    if kind == "F32":
+        residual_type = output = "f32"
     pitches = {"input_pitch": pitch_of(pixels), "output_pitch": pitch_of(case.rows)}
     expected = conv.run(
-        x, output, case.out_channels, scale, bias, residual if added else None, 0.37, **tail
-    ).reshape(case.rows, case.out_channels)
+        x, output, case.out_channels, scale, bias, residual if added else None, residual_type,
+        0.37, **tail,
+    ).reshape(case.rows, case.out_channels)  # fmt: skip
     got = conv.run(
         to_planes(x, case.channels), output, case.out_channels, scale, bias,
-        to_planes(residual, case.out_channels) if added else None, 0.37, **tail, **pitches,
-        row_cut=seed % 3, panel_cut=seed % 2,
+        to_planes(residual, case.out_channels) if added else None, residual_type, 0.37, **tail,
+        **pitches, row_cut=seed % 3, panel_cut=seed % 2,
     )  # fmt: skip
     same(from_planes(got, case.rows, case.out_channels), expected)
     half = conv.run(
         to_planes(x, case.channels), output, case.out_channels, scale, bias,
-        residual if added else None, 0.37, **tail, input_pitch=pitches["input_pitch"],
+        residual if added else None, residual_type, 0.37, **tail,
+        input_pitch=pitches["input_pitch"],
     )  # fmt: skip
     same(half.reshape(expected.shape), expected)
     if added and case.out_channels % 16 == 0:  # only the residual in planes
         mixed = conv.run(
             x, output, case.out_channels, scale, bias, to_planes(residual, case.out_channels),
-            0.37, **tail, residual_pitch=pitch_of(case.rows),
+            residual_type, 0.37, **tail, residual_pitch=pitch_of(case.rows),
         )  # fmt: skip
         same(mixed.reshape(expected.shape), expected)
 
@@ -92,8 +98,9 @@ tails = st.fixed_dictionaries(
         "residual": st.booleans(),
         "nan": st.booleans(),
         "slope": st.sampled_from([None, None, 0.1]),
+        "types": st.tuples(*[st.sampled_from(KINDS)] * 3),
         "lo": st.sampled_from([-np.inf, 0.0, -3.25]),
-        "hi": st.sampled_from([np.inf, 6.0, 126.7]),
+        "hi": st.sampled_from([np.inf, 6.0, 126.7, 200.2]),
     }
 )
 

@@ -4,7 +4,7 @@
 // output column c is an output channel of this group. A matrix product A[M,K] B[N,K]^T is the same
 // with h = 1, w = M, kh = kw = 1, channels = K. The accumulator is exact in int32 on every ISA:
 //
-//   acc[r][c] = sum over taps and channels of (a - 128) * weight,  a = 128 outside the image
+//   acc[r][c] = sum over taps and channels of (a - zero) * weight,  a = zero outside the image
 #pragma once
 
 #include <cstddef>
@@ -24,12 +24,13 @@ struct ConvGeometry {
   int64_t dh, dw;             // dilation
   int64_t oh, ow;             // output rows, columns
   int64_t out_channels;       // of this group
+  int64_t zero = 128;         // of codes: the stored byte of code 0 (layout.h)
   int64_t rows() const { return n * oh * ow; }
 };
 
 struct ConvS8Args {
   ConvGeometry geometry;
-  const uint8_t* input;  // biased; points at this group's first channel of pixel 0
+  const uint8_t* input;  // codes; points at this group's first channel of pixel 0
   const void* packed;    // from ConvS8Kernel::pack
   Epilogue epilogue;     // pointers already at this group's first channel
   void* workspace;       // workspace_bytes() of this thread's own, 64-byte aligned
@@ -37,7 +38,7 @@ struct ConvS8Args {
 
 // One row of the kernel table for one ISA.
 struct ConvS8Kernel {
-  // Bytes that pack() writes for this geometry (n, h, w, oh, ow do not matter to it).
+  // Bytes that pack() writes for this geometry (n, h, w, oh, ow do not matter to it; zero does).
   size_t (*packed_bytes)(const ConvGeometry&);
   // From the ISA-free layout [out_channels][kh][kw][channels], int8 in [-127, 127].
   void (*pack)(const ConvGeometry&, const int8_t* weights, void* packed);

@@ -25,7 +25,9 @@ int32_t sum(const ConvS8Args& a, int64_t row, int64_t channel) {
       const int64_t offset = tap_offset(g, pixel, i, j);
       if (offset < 0) continue;
       const uint8_t* x = a.input + offset;
-      for (int64_t c = 0; c < g.channels; ++c) acc += (static_cast<int32_t>(x[c]) - kBias) * w[c];
+      for (int64_t c = 0; c < g.channels; ++c) {
+        acc += static_cast<int32_t>(x[c] - g.zero) * w[c];
+      }
     }
   }
   return acc;

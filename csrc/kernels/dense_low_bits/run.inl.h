@@ -117,10 +117,7 @@ static void run(const ConvS8Args& a, int64_t row_begin, int64_t row_end, int64_t
   auto* sums = static_cast<int32_t*>(a.workspace);
   LowJob job = {static_cast<const LowBitsHeader*>(a.packed), a.input, a.geometry.stride_c, sums,
                 a.epilogue};
-  if (job.epilogue.output_type == ElementType::kU8) {
-    job.epilogue.lo = within_codes(job.epilogue.lo);
-    job.epilogue.hi = within_codes(job.epilogue.hi);
-  }
+  clamp_to_codes(&job.epilogue);
   for (int64_t row = row_begin; row < row_end; ++row) {
     const uint8_t* x = a.input + row * job.stride;
     int32_t sum = 0;

@@ -7,7 +7,7 @@ namespace glz {
 
 struct DepthwiseS8Args {
   ConvGeometry geometry;  // channels and out_channels: all of them
-  const uint8_t* input;   // biased
+  const uint8_t* input;   // codes
   const void* packed;
   Epilogue epilogue;
 };

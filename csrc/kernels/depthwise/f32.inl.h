@@ -119,10 +119,7 @@ RunRow choose_row(const ConvGeometry& g) {
 void run(const DepthwiseF32Args& a, int64_t begin, int64_t end) {
   const ConvGeometry& g = a.geometry;
   Epilogue e = a.epilogue;
-  if (e.output_type == ElementType::kU8) {
-    e.lo = within_codes(e.lo);
-    e.hi = within_codes(e.hi);
-  }
+  clamp_to_codes(&e);
   const float* packed = static_cast<const float*>(a.packed);
   for (int64_t c = 0; c < g.channels; c += kBlock, packed += kBlock * g.kh * g.kw) {
     const int64_t count = least(g.channels - c, kBlock);

@@ -16,8 +16,8 @@ void pack(const ConvGeometry& g, const Weight* weights, void* packed) {
   std::memcpy(packed, weights, packed_bytes<Weight>(g));
 }
 
-int32_t product(uint8_t x, int8_t w) { return (static_cast<int32_t>(x) - kBias) * w; }
-float product(float x, float w) { return x * w; }
+int32_t product(uint8_t x, int8_t w, int64_t zero) { return static_cast<int32_t>(x - zero) * w; }
+float product(float x, float w, int64_t) { return x * w; }
 
 template <typename Accumulator, typename Weight, typename Args>
 void run(const Args& a, int64_t begin, int64_t end) {
@@ -29,7 +29,7 @@ void run(const Args& a, int64_t begin, int64_t end) {
       Accumulator acc = 0;
       for (int64_t tap = 0; tap < g.kh * g.kw; ++tap) {
         const int64_t offset = tap_offset(g, pixel, tap / g.kw, tap % g.kw);
-        if (offset >= 0) acc += product(a.input[offset + c], w[tap]);
+        if (offset >= 0) acc += product(a.input[offset + c], w[tap], g.zero);
       }
       store_epilogue(a.epilogue, row, c, acc);
     }

@@ -25,10 +25,7 @@ void pack_s8(const ConvGeometry& g, const int8_t* weights, void* packed) {
 
 void run_s8(const DepthwiseS8Args& a, int64_t begin, int64_t end) {
   Epilogue e = a.epilogue;
-  if (e.output_type == ElementType::kU8) {
-    e.lo = wide::within_codes(e.lo);
-    e.hi = wide::within_codes(e.hi);
-  }
+  wide::clamp_to_codes(&e);
   const char* packed = static_cast<const char*>(a.packed);
   for (int64_t c = 0; c < a.geometry.channels; c += wide::kBlock) {
     if (fits_half(a.geometry, c)) return half::run_block(a, e, packed, c, begin, end);

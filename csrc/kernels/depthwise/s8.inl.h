@@ -7,7 +7,7 @@
 //
 // A column of the window is taken four rows at a time: their pixels are interleaved once and meet
 // the weights of every output pixel that the column belongs to. Packed block: start values (what
-// biased pixels add too much), then weights [row group][column][quarter], each a Dot vector.
+// the zero byte adds too much), then weights [row group][column][quarter], each a Dot vector.
 
 constexpr int64_t kBlock = Vector::kBytes;
 constexpr int64_t kStartBytes = 4 * kBlock;
@@ -20,11 +20,15 @@ constexpr int kTile = 2;
 
 #include "../vector/finish.inl.h"
 
-// Outside the image; 64 bytes serve both vector lengths.
+// Outside the image; 64 bytes serve both vector lengths and each of two zero bytes.
 #define GLZ_8(x) x, x, x, x, x, x, x, x
-alignas(64) const uint8_t kOutside[64] = {GLZ_8(128), GLZ_8(128), GLZ_8(128), GLZ_8(128),
-                                          GLZ_8(128), GLZ_8(128), GLZ_8(128), GLZ_8(128)};
+alignas(64) const uint8_t kZeros[64] = {};
+alignas(64) const uint8_t kZeros128[64] = {GLZ_8(128), GLZ_8(128), GLZ_8(128), GLZ_8(128),
+                                           GLZ_8(128), GLZ_8(128), GLZ_8(128), GLZ_8(128)};
 #undef GLZ_8
+GLZ_INLINE const uint8_t* outside(const ConvGeometry& g) {
+  return g.zero == 0 ? kZeros : kZeros128;
+}
 
 GLZ_INLINE int64_t row_groups(const ConvGeometry& g) { return parts(g.kh, 4); }
 
@@ -50,7 +54,7 @@ void pack_block(const ConvGeometry& g, const int8_t* weights, int64_t count, cha
           const int64_t lane = i / 4, c = lane_channel(q, lane), row = group * 4 + i % 4;
           if (c >= count || row >= g.kh) continue;
           taps[i] = weights[(c * g.kh + row) * g.kw + j];
-          start[q * Vector::kLanes + lane] -= 128 * taps[i];
+          start[q * Vector::kLanes + lane] -= static_cast<int32_t>(g.zero) * taps[i];
         }
         Dot::pack(taps, packed);
       }
@@ -60,6 +64,7 @@ void pack_block(const ConvGeometry& g, const int8_t* weights, int64_t count, cha
 
 // Four input rows of a window; one outside the image stays on the same 64 bytes.
 struct Rows {
+  const uint8_t* outside;
   const uint8_t* at[4];
   int64_t step[4];
 };
@@ -67,10 +72,11 @@ struct Rows {
 GLZ_INLINE Rows find_rows(const ConvGeometry& g, const uint8_t* x, int64_t image, int64_t oh,
                           int64_t group) {
   Rows rows;
+  rows.outside = outside(g);
   for (int r = 0; r < 4; ++r) {
     const int64_t i = group * 4 + r, ih = oh * g.sh - g.pad_top + i * g.dh;
     const bool inside = i < g.kh && ih >= 0 && ih < g.h;
-    rows.at[r] = inside ? x + (image * g.h + ih) * g.w * g.stride_c : kOutside;
+    rows.at[r] = inside ? x + (image * g.h + ih) * g.w * g.stride_c : rows.outside;
     rows.step[r] = inside ? g.stride_c : 0;
   }
   return rows;
@@ -81,26 +87,26 @@ template <int kRows>
 GLZ_INLINE void load_taps(const Rows& rows, int64_t iw, bool inside, Dot::Taps (&taps)[4]) {
   Vector::B x[4], mixed[4];
   for (int r = 0; r < 4; ++r) {
-    x[r] = r < kRows ? Vector::load_bytes(inside ? rows.at[r] + iw * rows.step[r] : kOutside)
+    x[r] = r < kRows ? Vector::load_bytes(inside ? rows.at[r] + iw * rows.step[r] : rows.outside)
                      : x[kRows - 1];
   }
   Vector::interleave(x[0], x[1], x[2], x[3], mixed);
   for (int q = 0; q < 4; ++q) taps[q] = Dot::taps(mixed[q]);
 }
 
-// The usual epilogue, to int8 without a residual or a slope, needs no reordering before the bytes.
+// The usual epilogue, to codes without a residual or a slope, needs no reordering before the bytes.
 struct Requantize {
   bool usual;
   float hi;
-  uint8_t lo;
+  Vector::Codes codes;
   alignas(64) float multiplier[kBlock], bias[kBlock];  // in the order of the lanes
 };
 
 void prepare(const Epilogue& e, int64_t channel, Requantize* r) {
-  r->usual = e.output_type == ElementType::kU8 && e.residual == nullptr && !e.leaky;
+  r->usual = holds_codes(e.output_type) && e.residual == nullptr && !e.leaky;
   if (!r->usual) return;
   r->hi = e.hi;
-  r->lo = static_cast<uint8_t>(static_cast<int>(__builtin_rintf(e.lo)));
+  r->codes = Vector::codes(zero_byte(e.output_type), static_cast<int>(__builtin_rintf(e.lo)));
   for (int64_t i = 0; i < kBlock; i += 4) {
     const int64_t c = channel + lane_channel(i / Vector::kLanes, i % Vector::kLanes);
     memcpy(r->multiplier + i, e.multiplier + c, 4 * sizeof(float));
@@ -118,8 +124,7 @@ GLZ_INLINE Vector::B requantize(const Requantize& r, const Vector::I (&acc)[4]) 
     const Vector::F y = Vector::add(Vector::mul(Vector::to_float(acc[q]), m), b);
     codes[q] = Vector::to_int(Vector::min(y, Vector::set(r.hi)));
   }
-  const Vector::B lo = Vector::set_bytes(r.lo);
-  return Vector::flip_signs(Vector::max_signed(Vector::pack_in_order(codes), lo));
+  return Vector::pack_in_order(codes, r.codes);
 }
 
 GLZ_INLINE void finish_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_t row,

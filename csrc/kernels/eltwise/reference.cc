@@ -4,29 +4,30 @@
 namespace glz::reference {
 namespace {
 
-void quantize(const float* x, float inverse_scale, uint8_t* codes, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) codes[i] = biased_code(x[i] * inverse_scale);
+void quantize(const float* x, float inverse_scale, uint8_t* codes, ElementType type,
+              int64_t count) {
+  for (int64_t i = 0; i < count; ++i) codes[i] = stored_code(x[i] * inverse_scale, type);
 }
 
-void dequantize(const uint8_t* codes, float scale, float* x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] = code_value(codes[i]) * scale;
+void dequantize(const uint8_t* codes, ElementType type, float scale, float* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] = code_value(codes[i], type) * scale;
 }
 
 void lookup(const uint8_t* codes, const uint8_t* table, uint8_t* out, int64_t count) {
   for (int64_t i = 0; i < count; ++i) out[i] = table[codes[i]];
 }
 
-void add_u8(const uint8_t* a, float ma, const uint8_t* b, float mb, bool leaky, float slope,
-            float lo, float hi, uint8_t* out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float y = code_value(a[i]) * ma + code_value(b[i]) * mb;
-    out[i] = biased_code(activate(y, leaky, slope, lo, hi));
+void add_u8(const CodesPair& p, float ma, float mb, bool leaky, float slope, float lo, float hi) {
+  for (int64_t i = 0; i < p.count; ++i) {
+    const float y = code_value(p.a[i], p.a_type) * ma + code_value(p.b[i], p.b_type) * mb;
+    p.out[i] = stored_code(activate(y, leaky, slope, lo, hi), p.out_type);
   }
 }
 
-void mul_u8(const uint8_t* a, const uint8_t* b, float m, uint8_t* out, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    out[i] = biased_code(code_value(a[i]) * code_value(b[i]) * m);
+void mul_u8(const CodesPair& p, float m) {
+  for (int64_t i = 0; i < p.count; ++i) {
+    const float y = code_value(p.a[i], p.a_type) * code_value(p.b[i], p.b_type) * m;
+    p.out[i] = stored_code(y, p.out_type);
   }
 }
 
@@ -38,8 +39,8 @@ void add_f32(const float* a, const float* b, bool leaky, float slope, float lo, 
 void mix(const void* const* corners, ElementType x_type, float row_weight, float column_weight,
          float factor, void* out, ElementType out_type, int64_t count) {
   const auto value = [=](int corner, int64_t i) {
-    return x_type == ElementType::kU8 ? code_value(static_cast<const uint8_t*>(corners[corner])[i])
-                                      : static_cast<const float*>(corners[corner])[i];
+    return holds_codes(x_type) ? code_value(static_cast<const uint8_t*>(corners[corner])[i], x_type)
+                               : static_cast<const float*>(corners[corner])[i];
   };
   for (int64_t i = 0; i < count; ++i) {
     const float left = value(0, i) * (1.0f - row_weight) + value(2, i) * row_weight;
@@ -56,11 +57,11 @@ void scale_shift(const void* x, ElementType x_type, float input_scale, const flo
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t c = 0; c < channels; ++c) {
       const int64_t i = row * x_stride + c;
-      const float value = x_type == ElementType::kU8
-                              ? code_value(static_cast<const uint8_t*>(x)[i]) * input_scale
+      const float value = holds_codes(x_type)
+                              ? code_value(static_cast<const uint8_t*>(x)[i], x_type) * input_scale
                               : static_cast<const float*>(x)[i];
       float y = activate(value * scale[c] + shift[c], leaky, slope, lo, hi);
-      if (out_type == ElementType::kU8) y = y * inverse_scale;
+      if (holds_codes(out_type)) y = y * inverse_scale;
       store_value(out, out_type, row * out_stride + c, y);
     }
   }
@@ -75,13 +76,13 @@ void planes_to_pixels_f32(const float* x, float* out, int64_t n, int64_t c, int6
   }
 }
 
-void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, int64_t n, int64_t c,
-                         int64_t hw, int64_t stride) {
+void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, ElementType type,
+                         int64_t n, int64_t c, int64_t hw, int64_t stride) {
   for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
     const float* from = x + pixel / hw * c * hw + pixel % hw;
     uint8_t* to = out + pixel * stride;
     for (int64_t k = 0; k < stride; ++k) {
-      to[k] = k < c ? biased_code(from[k * hw] * inverse_scale) : kBias;
+      to[k] = stored_code(k < c ? from[k * hw] * inverse_scale : 0.0f, type);
     }
   }
 }

@@ -37,12 +37,14 @@ void planes_to_pixels_f32(const float* x, float* out, int64_t images, int64_t c,
   }
 }
 
-void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, int64_t images,
-                         int64_t c, int64_t hw, int64_t stride) {
+void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, ElementType type,
+                         int64_t images, int64_t c, int64_t hw, int64_t stride) {
+  const int zero = zero_byte(type);
+  const CodesOut range(type);
   for (int64_t i = 0; i < images; ++i, x += c * hw, out += hw * stride) {
     if (hw == 1) {
-      quantize(x, inverse_scale, out, c);
-      memset(out + c, kBias, static_cast<size_t>(stride - c));
+      quantize(x, inverse_scale, out, type, c);
+      memset(out + c, zero, static_cast<size_t>(stride - c));
       continue;
     }
     each_tile(stride, hw, [=](int64_t first, int64_t p, int64_t n) {
@@ -51,9 +53,9 @@ void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, int6
       load_planes(x + p, c, first, hw, n, v);
       for (int k = 0; k < 4; ++k) {
         const auto y = Vector::mul(v[k], Vector::set(inverse_scale));
-        const auto low = Vector::max(y, Vector::set(-kMaxCode));  // NaN: the lowest code
-        code[k] = Vector::to_int(Vector::min(low, Vector::set(kMaxCode)));
-        code[k] = Vector::add(code[k], Vector::set_ints(kBias));
+        const auto low = Vector::max(y, range.lo);  // NaN: the lowest code
+        code[k] = Vector::to_int(Vector::min(low, range.hi));
+        code[k] = Vector::add(code[k], Vector::set_ints(zero));
       }
       const auto bytes = Vector::gather_bytes(code[0], code[1], code[2], code[3]);
       uint8_t* to = out + p * stride + first;

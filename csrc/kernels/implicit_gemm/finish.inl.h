@@ -3,18 +3,24 @@
 // An epilogue and what follows from it for a whole run.
 struct Finish {
   Epilogue e;
-  bool common;  // what finish_common computes; the rest is up to finish_any
-  float minus_128_factors;
+  bool common;       // what finish_common computes; the rest is up to finish_any
+  int zero = 0;      // of output codes
+  float offset = 0;  // of a residual of codes: -zero * factor
 
   explicit Finish(const Epilogue& epilogue) : e(epilogue) {
-    constexpr ElementType kSame = Kernel::kInteger ? ElementType::kU8 : ElementType::kF32;
-    common = e.output_type == kSame && (e.residual == nullptr || e.residual_type == kSame) &&
+    const auto usual = [](ElementType type) {
+      return Kernel::kInteger ? holds_codes(type) : type == ElementType::kF32;
+    };
+    common = usual(e.output_type) && (e.residual == nullptr || usual(e.residual_type)) &&
              (Kernel::kInteger || (e.multiplier == nullptr && e.bias != nullptr));
-    minus_128_factors = -128.0f * e.residual_multiplier;
-    if (e.output_type != ElementType::kU8) return;
+    offset = -static_cast<float>(zero_byte(e.residual_type)) * e.residual_multiplier;
+    if (!holds_codes(e.output_type)) return;
+    zero = zero_byte(e.output_type);
     // Two clamps in a row are one: the activation's, then the code's.
-    e.lo = e.lo < -127.0f ? -127.0f : (e.lo > 127.0f ? 127.0f : e.lo);
-    e.hi = e.hi < -127.0f ? -127.0f : (e.hi > 127.0f ? 127.0f : e.hi);
+    const float lowest = static_cast<float>(lowest_code(e.output_type));
+    const float highest = static_cast<float>(highest_code(e.output_type));
+    e.lo = e.lo < lowest ? lowest : (e.lo > highest ? highest : e.lo);
+    e.hi = e.hi < lowest ? lowest : (e.hi > highest ? highest : e.hi);
   }
 };
 
@@ -29,9 +35,9 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
   const float* multiplier = Kernel::kInteger ? e.multiplier + channel : nullptr;
   const float* bias = e.bias + channel;
   const Simd::F lo = Simd::set(e.lo), hi = Simd::set(e.hi);
-  const Simd::F factor = Simd::set(e.residual_multiplier), offset = Simd::set(f.minus_128_factors);
+  const Simd::F factor = Simd::set(e.residual_multiplier), offset = Simd::set(f.offset);
   const Simd::F slope = Simd::set(e.slope);
-  const Simd::I lowest = Simd::lowest_code(e.lo);
+  const Simd::Codes codes = Simd::codes(e.lo, f.zero);
   using Element = Kernel::Input;
   Element* out = static_cast<Element*>(e.output) + row * e.output_stride + channel;
   const Element* residual = static_cast<const Element*>(e.residual);
@@ -69,9 +75,9 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
     }
     if constexpr (Kernel::kInteger) {
       if (full) {
-        Simd::store_codes(out, y, lowest);
+        Simd::store_codes(out, y, codes);
       } else {
-        Simd::store_first_codes(out, y, lowest, (V - 1) * Simd::kLanes + last);
+        Simd::store_first_codes(out, y, codes, (V - 1) * Simd::kLanes + last);
       }
     }
     out += e.output_stride;
@@ -95,17 +101,17 @@ GLZ_INLINE void finish_vector(const Finish& f, Acc acc, int64_t row, int64_t cha
   if (e.residual != nullptr) {
     const int64_t from = row * e.residual_stride + channel;
     const Simd::F factor = Simd::set(e.residual_multiplier);
-    const Simd::F offset = Simd::set(f.minus_128_factors);
+    const Simd::F offset = Simd::set(f.offset);
     const Simd::F x =
-        e.residual_type == ElementType::kU8
+        holds_codes(e.residual_type)
             ? Simd::scaled(static_cast<const uint8_t*>(e.residual) + from, factor, offset, n)
             : Simd::scaled(static_cast<const float*>(e.residual) + from, factor, offset, n);
     y = Simd::add(y, x);
   }
   if (e.leaky) y = Simd::leaky(y, Simd::set(e.slope));
   y = Simd::at_most(Simd::set(e.hi), y);
-  if (e.output_type == ElementType::kU8) {
-    Simd::store_codes(static_cast<uint8_t*>(e.output) + at, y, Simd::lowest_code(e.lo), n);
+  if (holds_codes(e.output_type)) {
+    Simd::store_codes(static_cast<uint8_t*>(e.output) + at, y, Simd::codes(e.lo, f.zero), n);
   } else {
     Simd::store(static_cast<float*>(e.output) + at, Simd::at_least(Simd::set(e.lo), y), n);
   }

@@ -9,7 +9,7 @@
 //   kInteger                accumulators are int32, with a multiplier for each channel
 //   kAlwaysStage            the micro-kernel reads Staged elements, which the input is not
 //   kCompensated            a panel starts with its accumulators' start values
-//   kPad, kPadByte          a Staged zero, and the byte that fills a row of direct zeros
+//   pad                     a Staged zero, of the input's zero byte
 //   start, load, broadcast, mul_add; stage, stage_short: see stage_u8.inl.h
 //
 // A panel is kVecs vectors of output channels. Its depth is `runs_h` x `runs_w` runs of `words`

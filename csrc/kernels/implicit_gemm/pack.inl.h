@@ -45,7 +45,7 @@ void pack(const ConvGeometry& g, const typename Kernel::Weight* weights, void* p
       if (Kernel::kCompensated) {
         uint32_t sum = 0;
         for (int64_t k = 0; k < depth; ++k) sum += static_cast<uint32_t>(int32_t(channel[k]));
-        const uint32_t start = 0u - 128u * sum;
+        const uint32_t start = 0u - static_cast<uint32_t>(g.zero) * sum;
         memcpy(to + 4 * c, &start, sizeof start);
       }
       pack_channel(plan, channel, body + c * Kernel::kVecBytes / Simd::kLanes,

@@ -173,7 +173,7 @@ void run(const Args& args, int64_t row_begin, int64_t row_end, int64_t panel_beg
              reinterpret_cast<Kernel::Acc*>(workspace + at.partial)};
   locate_taps(&job);
   if (plan.source == Source::kDirect)
-    memset(workspace + at.zeros, Kernel::kPadByte, 4 * plan.words);
+    memset(workspace + at.zeros, static_cast<int>(Kernel::pad(g.zero)), 4 * plan.words);
   const int64_t full_panel = panel_bytes(plan, Kernel::kVecs);
   for (int64_t begin = row_begin, end; begin < row_end; begin = end) {
     end = least(row_end, begin + blocking.rows);

@@ -30,11 +30,23 @@ struct Simd {
   static void store(int32_t* p, I x) { _mm256_storeu_si256((I*)p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm256_maskstore_epi32(p, first(n), x); }
 
-  // Rounds y, which is at most 127 or NaN, raises it to `lo`, and writes V full vectors of codes.
+  // What makes stored bytes of codes: those of int8 less 128 are packed as they are, those of uint8
+  // after 128 was taken off; then come the lower bound and the 128.
+  struct Codes {
+    __m128i lo;
+    I shift;
+  };
+  static Codes codes(float lo, int zero) {
+    const int shift = 128 - zero, lowest = _mm_cvtss_si32(_mm_set_ss(lo)) - shift;
+    return {_mm_set1_epi8(static_cast<char>(lowest)),
+            _mm256_set1_epi16(static_cast<int16_t>(shift))};
+  }
+  // Rounds y, which is at most the highest code or NaN, raises it to the lower bound, and writes V
+  // full vectors of codes.
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], I lo) {
+  static void store_codes(uint8_t* p, const F (&y)[V], const Codes& codes) {
     static_assert(V <= 2, "at most 16 codes");
-    const __m128i bytes = biased(y[0], y[V - 1], lo);
+    const __m128i bytes = stored(y[0], y[V - 1], codes);
     if (V == 2) {
       _mm_storeu_si128((__m128i*)p, bytes);
     } else {
@@ -42,40 +54,36 @@ struct Simd {
     }
   }
   template <int V>
-  static void store_first_codes(uint8_t* p, const F (&y)[V], I lo, int64_t n) {
+  static void store_first_codes(uint8_t* p, const F (&y)[V], const Codes& codes, int64_t n) {
     alignas(16) uint8_t buffer[16];
-    _mm_store_si128((__m128i*)buffer, biased(y[0], y[V - 1], lo));
+    _mm_store_si128((__m128i*)buffer, stored(y[0], y[V - 1], codes));
     memcpy(p, buffer, static_cast<size_t>(n));
   }
-  static void store_codes(uint8_t* p, F y, I lo, int64_t n) {
+  static void store_codes(uint8_t* p, F y, const Codes& codes, int64_t n) {
     alignas(16) uint8_t buffer[16];
-    _mm_store_si128((__m128i*)buffer, biased(y, y, lo));
+    _mm_store_si128((__m128i*)buffer, stored(y, y, codes));
     memcpy(p, buffer, static_cast<size_t>(n));
-  }
-  static I lowest_code(float lo) {
-    return _mm256_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(lo))));
   }
   // A residual's value * factor.
   static F scaled(const float* p, F factor, F) { return mul(load(p), factor); }
   static F scaled(const float* p, F factor, F, int64_t n) { return mul(load(p, n), factor); }
-  // float(code) * factor, in one rounding as the factor times 128 is exact.
-  static F scaled(const uint8_t* p, F factor, F minus_128_factors) {
+  // float(code) * factor, in one rounding as the factor times the zero byte is exact.
+  static F scaled(const uint8_t* p, F factor, F offset) {
     const I wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p));
-    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), factor, minus_128_factors);
+    return _mm256_fmadd_ps(_mm256_cvtepi32_ps(wide), factor, offset);
   }
-  static F scaled(const uint8_t* p, F factor, F minus_128_factors, int64_t n) {
+  static F scaled(const uint8_t* p, F factor, F offset, int64_t n) {
     uint8_t bytes[8] = {};
     memcpy(bytes, p, static_cast<size_t>(n));
-    return scaled(bytes, factor, minus_128_factors);
+    return scaled(bytes, factor, offset);
   }
 
  private:
-  static __m128i biased(F a, F b, I lo) {
+  static __m128i stored(F a, F b, const Codes& codes) {
     const I mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
-    const I pairs = _mm256_permute4x64_epi64(mixed, 0xd8);
+    const I pairs = _mm256_permute4x64_epi64(_mm256_subs_epi16(mixed, codes.shift), 0xd8);
     const __m128i signed_bytes =
         _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    const __m128i codes = _mm_max_epi8(signed_bytes, _mm256_castsi256_si128(lo));
-    return _mm_xor_si128(codes, _mm_set1_epi8(-128));
+    return _mm_xor_si128(_mm_max_epi8(signed_bytes, codes.lo), _mm_set1_epi8(-128));
   }
 };

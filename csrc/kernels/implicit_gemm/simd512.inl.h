@@ -31,20 +31,31 @@ struct Simd {
   static void store(int32_t* p, I x) { _mm512_storeu_si512(p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm512_mask_storeu_epi32(p, first(n), x); }
 
-  // Rounds y, which is at most 127 or NaN, and raises it to `lo`: V vectors of codes, packed.
+  // See simd256.inl.h.
+  struct Codes {
+    I lo, shift;
+  };
+  static Codes codes(float lo, int zero) {
+    const int shift = 128 - zero, lowest = _mm_cvtss_si32(_mm_set_ss(lo)) - shift;
+    return {_mm512_set1_epi8(static_cast<char>(lowest)),
+            _mm512_set1_epi16(static_cast<int16_t>(shift))};
+  }
+  // Rounds y, which is at most the highest code or NaN, and raises it to the lower bound: V vectors
+  // of stored codes, packed.
   template <int V>
-  static I pack_codes(const F (&y)[V], I lo) {
+  static I pack_codes(const F (&y)[V], const Codes& codes) {
     I q[4];
     for (int v = 0; v < 4; ++v) q[v] = _mm512_cvtps_epi32(y[v < V ? v : V - 1]);
-    const I mixed =
-        _mm512_packs_epi16(_mm512_packs_epi32(q[0], q[1]), _mm512_packs_epi32(q[2], q[3]));
+    const I pairs_01 = _mm512_subs_epi16(_mm512_packs_epi32(q[0], q[1]), codes.shift);
+    const I pairs_23 = _mm512_subs_epi16(_mm512_packs_epi32(q[2], q[3]), codes.shift);
+    const I mixed = _mm512_packs_epi16(pairs_01, pairs_23);
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const I codes = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), lo);
-    return _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
+    const I raised = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), codes.lo);
+    return _mm512_xor_si512(raised, _mm512_set1_epi8(-128));
   }
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], I lo) {
-    const I bytes = pack_codes(y, lo);
+  static void store_codes(uint8_t* p, const F (&y)[V], const Codes& codes) {
+    const I bytes = pack_codes(y, codes);
     if constexpr (V == 4) {
       _mm512_storeu_si512(p, bytes);
     } else if constexpr (V == 1) {
@@ -55,27 +66,24 @@ struct Simd {
     }
   }
   template <int V>
-  static void store_first_codes(uint8_t* p, const F (&y)[V], I lo, int64_t n) {  // n < 64
-    _mm512_mask_storeu_epi8(p, (1ull << n) - 1, pack_codes(y, lo));
+  static void store_first_codes(uint8_t* p, const F (&y)[V], const Codes& codes,
+                                int64_t n) {  // n < 64
+    _mm512_mask_storeu_epi8(p, (1ull << n) - 1, pack_codes(y, codes));
   }
-  static void store_codes(uint8_t* p, F y, I lo, int64_t n) {
-    const __m128i signed_bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(y));
-    const __m128i codes = _mm_max_epi8(signed_bytes, _mm512_castsi512_si128(lo));
-    _mm_mask_storeu_epi8(p, first(n), _mm_xor_si128(codes, _mm_set1_epi8(-128)));
-  }
-  static I lowest_code(float lo) {
-    return _mm512_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(lo))));
+  static void store_codes(uint8_t* p, F y, const Codes& codes, int64_t n) {
+    const F one[1] = {y};
+    _mm_mask_storeu_epi8(p, first(n), _mm512_castsi512_si128(pack_codes(one, codes)));
   }
   // A residual's value * factor.
   static F scaled(const float* p, F factor, F) { return mul(load(p), factor); }
   static F scaled(const float* p, F factor, F, int64_t n) { return mul(load(p, n), factor); }
-  // float(code) * factor, in one rounding as the factor times 128 is exact.
-  static F scaled(const uint8_t* p, F factor, F minus_128_factors) {
+  // float(code) * factor, in one rounding as the factor times the zero byte is exact.
+  static F scaled(const uint8_t* p, F factor, F offset) {
     const I wide = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), factor, minus_128_factors);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), factor, offset);
   }
-  static F scaled(const uint8_t* p, F factor, F minus_128_factors, int64_t n) {
+  static F scaled(const uint8_t* p, F factor, F offset, int64_t n) {
     const I wide = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first(n), p));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), factor, minus_128_factors);
+    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(wide), factor, offset);
   }
 };

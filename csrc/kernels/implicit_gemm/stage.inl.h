@@ -3,8 +3,9 @@
 using Input = typename Kernel::Input;
 using Staged = typename Kernel::Staged;
 
-GLZ_INLINE void fill(Staged* to, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) to[i] = Kernel::kPad;
+GLZ_INLINE void fill(const ConvGeometry& g, Staged* to, int64_t count) {
+  const Staged pad = Kernel::pad(g.zero);
+  for (int64_t i = 0; i < count; ++i) to[i] = pad;
 }
 
 // `count` pixels of g.channels elements, stride elements apart, become consecutive. May write up to
@@ -13,10 +14,10 @@ void stage_pixels(const ConvGeometry& g, const Input* from, int64_t stride, int6
                   Staged* to) {
   const int64_t channels = g.channels;
   if (stride == channels) {
-    Kernel::stage(from, to, count * channels);
-  } else if (!Kernel::stage_short(from, to, stride, channels, count)) {
+    Kernel::stage(from, to, count * channels, g.zero);
+  } else if (!Kernel::stage_short(from, to, stride, channels, count, g.zero)) {
     for (int64_t i = 0; i < count; ++i)
-      Kernel::stage(from + i * stride, to + i * channels, channels);
+      Kernel::stage(from + i * stride, to + i * channels, channels, g.zero);
   }
 }
 
@@ -25,11 +26,11 @@ void stage_image_row(const ConvGeometry& g, const Input* input, int64_t padded, 
   const int64_t image = padded / padded_rows(g), row = padded % padded_rows(g) - g.pad_top;
   const int64_t columns = padded_columns(g);
   const int64_t left = least(g.pad_left, columns), inside = most(0, least(g.w, columns - left));
-  if (row < 0 || row >= g.h) return fill(to, columns * g.channels);
-  fill(to, left * g.channels);
+  if (row < 0 || row >= g.h) return fill(g, to, columns * g.channels);
+  fill(g, to, left * g.channels);
   stage_pixels(g, input + (image * g.h + row) * g.w * g.stride_c, g.stride_c, inside,
                to + left * g.channels);
-  fill(to + (left + inside) * g.channels, (columns - left - inside) * g.channels);
+  fill(g, to + (left + inside) * g.channels, (columns - left - inside) * g.channels);
 }
 
 // Everything that output rows [begin, end) read.
@@ -60,9 +61,9 @@ void stage_one_tap(const ConvGeometry& g, const Plan& plan, const Input* input, 
     Staged* to = reinterpret_cast<Staged*>(stage);
     const Input* from = one_tap_pixel(g, input, index);
     if (from == nullptr) {
-      fill(to, g.channels);
+      fill(g, to, g.channels);
     } else {
-      Kernel::stage(from, to, g.channels);
+      Kernel::stage(from, to, g.channels, g.zero);
     }
   }
 }

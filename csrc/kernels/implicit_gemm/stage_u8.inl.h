@@ -1,13 +1,12 @@
-// Members of a Kernel that multiplies the input's bytes as they are. Codes are stored biased by
-// 128; the accumulators start at -128 * sum(w).
+// Members of a Kernel that multiplies the input's bytes as they are: the accumulators start at
+// -zero * sum(w).
 
 using Input = uint8_t;
 using Staged = uint8_t;
 using Weight = int8_t;
 static constexpr int64_t kWordElems = 4;
 static constexpr bool kInteger = true, kAlwaysStage = false, kCompensated = true;
-static constexpr Staged kPad = 128;
-static constexpr int kPadByte = 128;
+static Staged pad(int64_t zero) { return static_cast<Staged>(zero); }
 
 static int32_t load_word(const char* p) {
   int32_t word;
@@ -15,14 +14,14 @@ static int32_t load_word(const char* p) {
   return word;
 }
 
-static void stage(const uint8_t* from, uint8_t* to, int64_t count) {
+static void stage(const uint8_t* from, uint8_t* to, int64_t count, int64_t) {
   memcpy(to, from, static_cast<size_t>(count));
 }
 
 // Few channels of pixels with gaps between: whole vectors, each overwriting the tail of the one
 // before. False if there are too many channels for that.
 static bool stage_short(const uint8_t* from, uint8_t* to, int64_t stride, int64_t channels,
-                        int64_t count) {
+                        int64_t count, int64_t) {
   if (channels > 16) return false;
   int64_t i = 0;
   if (channels == 3 && stride == 4) {

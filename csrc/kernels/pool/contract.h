@@ -17,7 +17,7 @@ struct PoolArgs {
   void* output;
   int64_t output_stride;
   // Average of float32: sum / count, output f32. Average of int8: y = float(sum of codes) * (factor
-  // / count), one float32 division then one multiplication; u8 output: as epilogue.h (clamp, rint);
+  // / count), one float32 division then one multiplication; codes out: as epilogue.h (clamp, rint);
   // f32 output: y.
   float factor;
   ElementType output_type;
@@ -25,7 +25,7 @@ struct PoolArgs {
 
 // Each computes output image rows [begin, end) of n * oh.
 struct PoolKernel {
-  void (*max_u8)(const PoolArgs&, int64_t begin, int64_t end);  // biased bytes compare as codes do
+  void (*max_u8)(const PoolArgs&, int64_t begin, int64_t end);  // stored bytes compare as codes do
   void (*max_f32)(const PoolArgs&, int64_t begin, int64_t end);
   void (*avg_u8)(const PoolArgs&, int64_t begin, int64_t end);
   void (*avg_f32)(const PoolArgs&, int64_t begin, int64_t end);

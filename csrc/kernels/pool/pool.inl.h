@@ -29,7 +29,7 @@ struct MaxBytes {
   using Acc = Vector::B;
   static constexpr int64_t kStep = Vector::kBytes;
   static constexpr int kVecs = 4;
-  static Acc start() { return Vector::set_bytes(kBias - kMaxCode); }
+  static Acc start(const ConvGeometry& g) { return Vector::set_bytes(lowest_byte(g.zero)); }
   static Acc combine(Acc acc, const In* p) { return Vector::max_bytes(acc, Vector::load_bytes(p)); }
   template <int V>
   static void store(const PoolArgs& a, const Window&, const Acc (&acc)[V], int64_t i, int64_t n) {
@@ -43,7 +43,7 @@ struct MaxFloats {
   using Acc = Vector::F;
   static constexpr int64_t kStep = Vector::kLanes;
   static constexpr int kVecs = 4;
-  static Acc start() { return Vector::set(-__builtin_inff()); }
+  static Acc start(const ConvGeometry&) { return Vector::set(-__builtin_inff()); }
   static Acc combine(Acc acc, const In* p) { return Vector::max(acc, Vector::load(p)); }
   template <int V>
   static void store(const PoolArgs& a, const Window&, const Acc (&acc)[V], int64_t i, int64_t n) {
@@ -57,23 +57,26 @@ struct SumBytes {
   using Acc = Vector::I;
   static constexpr int64_t kStep = Vector::kLanes;
   static constexpr int kVecs = Vector::kCodeVecs;
-  static Acc start() { return Vector::zero_ints(); }
+  static Acc start(const ConvGeometry&) { return Vector::zero_ints(); }
   static Acc combine(Acc acc, const In* p) { return Vector::add(acc, Vector::widen(p)); }
   template <int V>
   static void store(const PoolArgs& a, const Window& w, const Acc (&acc)[V], int64_t i, int64_t n) {
-    const auto bias = Vector::set_ints(static_cast<int32_t>(kBias * w.rows * w.columns));
+    const auto bias = Vector::set_ints(static_cast<int32_t>(a.geometry.zero * w.rows * w.columns));
     const float factor = w.divisor > 0 ? a.factor / static_cast<float>(w.divisor) : 0.0f;
     Vector::F y[V];
     for (int v = 0; v < V; ++v) {
       y[v] = Vector::mul(Vector::to_float(Vector::sub(acc[v], bias)), Vector::set(factor));
     }
-    if (a.output_type != ElementType::kU8) {
+    if (!holds_codes(a.output_type)) {
       float* out = static_cast<float*>(a.output) + i;
       for (int v = 0; v < V; ++v) Vector::store_floats(out + v * kStep, y[v], n - v * kStep);
       return;
     }
-    for (auto& x : y) x = Vector::clamp(x, Vector::set(-kMaxCode), Vector::set(kMaxCode));
-    Vector::store_codes(static_cast<uint8_t*>(a.output) + i, y, n);
+    const auto lo = Vector::set(static_cast<float>(lowest_code(a.output_type)));
+    const auto hi = Vector::set(static_cast<float>(highest_code(a.output_type)));
+    for (auto& x : y) x = Vector::clamp(x, lo, hi);
+    const auto codes = Vector::codes(zero_byte(a.output_type));
+    Vector::store_codes(static_cast<uint8_t*>(a.output) + i, y, codes, n);
   }
 };
 
@@ -82,7 +85,7 @@ struct SumFloats {
   using Acc = Vector::F;
   static constexpr int64_t kStep = Vector::kLanes;
   static constexpr int kVecs = 4;
-  static Acc start() { return Vector::zero(); }
+  static Acc start(const ConvGeometry&) { return Vector::zero(); }
   static Acc combine(Acc acc, const In* p) { return Vector::add(acc, Vector::load(p)); }
   template <int V>
   static void store(const PoolArgs& a, const Window& w, const Acc (&acc)[V], int64_t i, int64_t n) {
@@ -100,7 +103,7 @@ GLZ_INLINE void pool_block(const PoolArgs& a, const Window& w, const typename Op
                            int64_t n) {
   const ConvGeometry& g = a.geometry;
   typename Op::Acc acc[V];
-  for (auto& lanes : acc) lanes = Op::start();
+  for (auto& lanes : acc) lanes = Op::start(g);
   for (int64_t y = 0; y < w.rows; ++y) {
     const typename Op::In* cell = x + y * g.w * g.stride_c;
     for (int64_t k = 0; k < w.columns; ++k, cell += g.stride_c) {

@@ -57,7 +57,7 @@ void max_pool(const PoolArgs& a, T lowest, int64_t begin, int64_t end) {
 }
 
 void max_u8(const PoolArgs& a, int64_t begin, int64_t end) {
-  max_pool<uint8_t>(a, kBias - kMaxCode, begin, end);
+  max_pool<uint8_t>(a, lowest_byte(a.geometry.zero), begin, end);
 }
 
 void max_f32(const PoolArgs& a, int64_t begin, int64_t end) {
@@ -67,7 +67,8 @@ void max_f32(const PoolArgs& a, int64_t begin, int64_t end) {
 void avg_u8(const PoolArgs& a, int64_t begin, int64_t end) {
   each_output(a, begin, end, [&](const Window& w, int64_t n, int64_t c, int64_t out) {
     int32_t sum = 0;
-    each_cell<uint8_t>(a, w, n, c, [&](uint8_t x) { sum += x - kBias; });
+    each_cell<uint8_t>(a, w, n, c,
+                       [&](uint8_t x) { sum += x - static_cast<int32_t>(a.geometry.zero); });
     const float factor = w.divisor > 0 ? a.factor / static_cast<float>(w.divisor) : 0.0f;
     store_value(a.output, a.output_type, out, static_cast<float>(sum) * factor);
   });

@@ -16,8 +16,8 @@ struct Factors {
 
 // The epilogue's constants, in registers: stores through pointers cannot change a local copy.
 struct Constants {
-  Pixels::F lo, hi, slope, factor, offset;  // offset: -128 * factor
-  Pixels::I lo_code, hi_code;
+  Pixels::F lo, hi, slope, factor, offset;  // offset: -zero byte of the residual * factor
+  Pixels::I lo_code, hi_code, lowest, highest, shift;
   bool leaky;
 
   explicit Constants(const Epilogue& e)
@@ -25,10 +25,17 @@ struct Constants {
         hi(Vector::set(e.hi)),
         slope(Vector::set(e.slope)),
         factor(Vector::set(e.residual_multiplier)),
-        offset(Vector::set(-128.0f * e.residual_multiplier)),
-        lo_code(Pixels::bytes(e.lo)),
-        hi_code(Pixels::bytes(e.hi)),
+        offset(
+            Vector::set(-static_cast<float>(zero_byte(e.residual_type)) * e.residual_multiplier)),
+        lo_code(Pixels::bytes(e.lo, code_shift(e))),
+        hi_code(Pixels::bytes(e.hi, code_shift(e))),
+        lowest(Pixels::bytes(static_cast<float>(lowest_code(e.output_type)), code_shift(e))),
+        highest(Pixels::bytes(static_cast<float>(highest_code(e.output_type)), code_shift(e))),
+        shift(Vector::words(static_cast<int16_t>(code_shift(e)))),
         leaky(e.leaky) {}
+
+  // What is taken off codes so that they are signed bytes.
+  static int code_shift(const Epilogue& e) { return 128 - zero_byte(e.output_type); }
 
   // One output channel, before the residual.
   GLZ_INLINE Pixels::F scaled(const char* sums, const Factors& f, int i) const {
@@ -45,7 +52,7 @@ struct Constants {
 // Whether no value can leave the range of int32, nor be NaN, so that codes may be clamped after
 // rounding, four to a word. e.lo and e.hi are within_codes.
 bool is_tame(const Epilogue& e, int64_t begin, int64_t end) {
-  if (!Kernel::kInteger || e.leaky || e.output_type != ElementType::kU8) return false;
+  if (!Kernel::kInteger || e.leaky || !holds_codes(e.output_type)) return false;
   if (e.multiplier == nullptr || e.bias == nullptr) return false;
   bool tame = e.residual == nullptr || (e.residual_multiplier < 1e6f);
   for (int64_t c = begin; c < end; ++c) {
@@ -68,14 +75,14 @@ GLZ_INLINE Pixels::I finish_word(const Constants& e, const Factors& f, const cha
     unroll<kQuad>([&](auto i) GLZ_UNROLLED {
       Pixels::F x = e.scaled(sums + i.value * kPitch, f, i.value);
       if (kResidual) {
-        // float(code) * factor, in one rounding as the factor times 128 is exact.
+        // float(code) * factor, in one rounding as the factor times the zero byte is exact.
         const Pixels::F code = Vector::to_float(Pixels::byte(residual, i.value));
         x = Vector::add(x, Vector::fma(code, e.factor, e.offset));
       }
       y[i.value] = kTame ? x : e.activated(x);
     });
-    if (kTame) return Pixels::codes(y[0], y[1], y[2], y[3], e.lo_code, e.hi_code);
-    return Pixels::codes(y[0], y[1], y[2], y[3], Pixels::bytes(-127), Pixels::bytes(127));
+    if (kTame) return Pixels::codes(y[0], y[1], y[2], y[3], e.lo_code, e.hi_code, e.shift);
+    return Pixels::codes(y[0], y[1], y[2], y[3], e.lowest, e.highest, e.shift);
   }
 }
 

@@ -15,6 +15,11 @@ constexpr int64_t kLineBytes = 64;
 constexpr int64_t kPanelBytes = kPanel * (Kernel::kInteger ? 1 : 4);
 constexpr int64_t kLinePanels = kLineBytes / kPanelBytes;
 
+// A word of input outside the image.
+GLZ_INLINE uint32_t pad_word(const ConvGeometry& g) {
+  return Kernel::kInteger ? 0x01010101u * static_cast<uint32_t>(g.zero) : 0;
+}
+
 GLZ_INLINE int64_t aligned(int64_t bytes) { return parts(bytes, 64) * 64; }
 
 struct Workspace {

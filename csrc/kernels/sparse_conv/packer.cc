@@ -157,7 +157,7 @@ int32_t start_of(const ConvGeometry& g, const int8_t* channel) {
   for (int64_t i = 0; i < g.kh * g.kw * g.channels; ++i) {
     sum += static_cast<uint32_t>(static_cast<int32_t>(channel[i]));
   }
-  return static_cast<int32_t>(0u - static_cast<uint32_t>(kBias) * sum);
+  return static_cast<int32_t>(0u - static_cast<uint32_t>(g.zero) * sum);
 }
 int32_t start_of(const ConvGeometry&, const float*) { return 0; }
 

@@ -59,15 +59,16 @@ struct Pixels {
     return _mm256_shuffle_epi8(word, _mm256_setr_epi32(first, first + 4, first + 8, first + 12,
                                                        first, first + 4, first + 8, first + 12));
   }
-  static I bytes(float bound) {
-    return _mm256_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(bound))));
+  static I bytes(float bound, int shift) {
+    return _mm256_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(bound)) - shift));
   }
-  static I codes(F a, F b, F c, F d, I lo, I hi) {
+  static I codes(F a, F b, F c, F d, I lo, I hi, I shift) {
     const I ab = _mm256_packs_epi32(_mm256_cvtps_epi32(a), _mm256_cvtps_epi32(b));
     const I cd = _mm256_packs_epi32(_mm256_cvtps_epi32(c), _mm256_cvtps_epi32(d));
     const I order = _mm256_setr_epi32(0x0c080400, 0x0d090501, 0x0e0a0602, 0x0f0b0703, 0x0c080400,
                                       0x0d090501, 0x0e0a0602, 0x0f0b0703);
-    const I words = _mm256_shuffle_epi8(_mm256_packs_epi16(ab, cd), order);
+    const I words = _mm256_shuffle_epi8(
+        _mm256_packs_epi16(_mm256_subs_epi16(ab, shift), _mm256_subs_epi16(cd, shift)), order);
     return _mm256_xor_si256(_mm256_min_epi8(_mm256_max_epi8(words, lo), hi),
                             _mm256_set1_epi8(-128));
   }

@@ -72,16 +72,18 @@ struct Pixels {
     return _mm512_shuffle_epi8(word, _mm512_set4_epi32(word_of_byte(12 + i), word_of_byte(8 + i),
                                                        word_of_byte(4 + i), word_of_byte(i)));
   }
-  // Each byte the code nearest to `bound`.
-  static I bytes(float bound) {
-    return _mm512_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(bound))));
+  // Each byte the code nearest to `bound`, less `shift`: 0 for int8, 128 for uint8.
+  static I bytes(float bound, int shift) {
+    return _mm512_set1_epi8(static_cast<char>(_mm_cvtss_si32(_mm_set_ss(bound)) - shift));
   }
-  // Words of four codes within [lo, hi], biased; NaN becomes the lowest.
-  static I codes(F a, F b, F c, F d, I lo, I hi) {
+  // Words of four stored codes within [lo, hi], both from bytes(); NaN becomes the lowest. `shift`:
+  // in every 16-bit word.
+  static I codes(F a, F b, F c, F d, I lo, I hi, I shift) {
     const I ab = _mm512_packs_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
     const I cd = _mm512_packs_epi32(_mm512_cvtps_epi32(c), _mm512_cvtps_epi32(d));
     const I order = _mm512_set4_epi32(0x0f0b0703, 0x0e0a0602, 0x0d090501, 0x0c080400);
-    const I words = _mm512_shuffle_epi8(_mm512_packs_epi16(ab, cd), order);
+    const I words = _mm512_shuffle_epi8(
+        _mm512_packs_epi16(_mm512_subs_epi16(ab, shift), _mm512_subs_epi16(cd, shift)), order);
     return _mm512_xor_si512(_mm512_min_epi8(_mm512_max_epi8(words, lo), hi),
                             _mm512_set1_epi8(-128));
   }

@@ -1,5 +1,5 @@
 // Activations in planes of words: a word of 32 bits holds four consecutive int8 channels of a pixel
-// (biased, as in layout.h) or one float32 channel, and word w of pixel row r = (n * H + h) * W + w'
+// (codes, as in layout.h) or one float32 channel, and word w of pixel row r = (n * H + h) * W + w'
 // is at 4 * (w * pitch + r) bytes. One vector load is then one word of many pixels, and a batch is
 // more pixels. Whole vectors are read and written: pitch is a multiple of kPixelAlign; what lies
 // past the last row or channel is anything.

@@ -11,8 +11,9 @@ int64_t in_planes(int64_t pitch, int64_t pixel, int64_t channel) {
 
 // `offset`: of the pixel's first channel, in pixels x channels.
 Sum input(const Args& a, int64_t offset, int64_t channel) {
-  if (a.pitch.input == 0) return value(a.input[offset + channel]);
-  return value(a.input[in_planes(a.pitch.input, offset / a.geometry.stride_c, channel)]);
+  if (a.pitch.input == 0) return value(a.input[offset + channel], a.geometry.zero);
+  return value(a.input[in_planes(a.pitch.input, offset / a.geometry.stride_c, channel)],
+               a.geometry.zero);
 }
 
 Sum word_sum(const Args& a, const OutputPixel& pixel, int64_t at, int64_t tap_words,

@@ -2,7 +2,6 @@
 // file after Vector, finish.inl.h, Pixels and a struct Kernel:
 //
 //   Args, Weight, Acc, Word, start, broadcast, load, mul_add   as their names say
-//   kPadWord                                                   a word of input outside the image
 //
 // A chunk of up to 8 vectors of output pixels (as many as the form of the weights says) is computed
 // at a time. Each slice of its depth is
@@ -73,7 +72,9 @@ size_t workspace_bytes(const ConvGeometry& g) {
 
 // Blocks of channels [begin, end).
 Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
-  constexpr ElementType kSame = Kernel::kInteger ? ElementType::kU8 : ElementType::kF32;
+  const auto usual = [](ElementType type) {
+    return Kernel::kInteger ? holds_codes(type) : type == ElementType::kF32;
+  };
   const ConvGeometry& g = a.geometry;
   const Workspace at = make_workspace(g);
   char* workspace = static_cast<char*>(a.workspace);
@@ -103,16 +104,13 @@ Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
              false,
              false};
   Epilogue& e = job.e;
-  job.common = e.output_type == kSame && (e.residual == nullptr || e.residual_type == kSame) &&
+  job.common = usual(e.output_type) && (e.residual == nullptr || usual(e.residual_type)) &&
                e.bias != nullptr && (Kernel::kInteger == (e.multiplier != nullptr));
-  if (e.output_type == ElementType::kU8) {
-    e.lo = within_codes(e.lo);
-    e.hi = within_codes(e.hi);
-  }
+  clamp_to_codes(&e);
   job.tame = is_tame(e, panel_begin * kPanel, least(g.out_channels, panel_end * kPanel));
   memset(job.tile + depth.pad_place() * job.tile_pitch, 0, static_cast<size_t>(job.tile_pitch));
   for (int64_t i = 0; i < at.tile; i += 4) {
-    const uint32_t pad = Kernel::kPadWord;
+    const uint32_t pad = pad_word(g);
     memcpy(workspace + at.pads + i, &pad, sizeof pad);
   }
   return job;

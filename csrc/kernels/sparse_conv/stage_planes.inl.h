@@ -63,7 +63,7 @@ int find_pieces(const ConvGeometry& g, const Run* run, const Run* end, int64_t c
 // One vector of `count` words. kPieces: how many there are, or -1: `many`.
 template <int kStep, int kPieces>
 void stage_vector(const Job& job, const Piece* pieces, int many, int64_t count, char* to) {
-  const Pixels::I pad = Pixels::set(static_cast<int32_t>(Kernel::kPadWord));
+  const Pixels::I pad = Pixels::set(static_cast<int32_t>(pad_word(job.g)));
   // Copies: stores to the tile cannot change them.
   const int64_t pitch = 4 * job.pitch.input, tile_pitch = job.tile_pitch, apart = job.g.sw;
   constexpr int kCopies = kPieces > 0 ? kPieces : 1;

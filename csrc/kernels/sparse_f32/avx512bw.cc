@@ -22,7 +22,6 @@ struct Kernel : SmallFloats {
   using Acc = __m512;
   using Word = __m512;
   static constexpr bool kInteger = false;
-  static constexpr uint32_t kPadWord = 0;
 
   static Acc zero() { return _mm512_setzero_ps(); }
   static Acc start(int32_t) { return zero(); }

@@ -10,7 +10,7 @@ using Args = SparseF32Args;
 using Input = float;
 using Weight = float;
 using Sum = float;
-float value(float stored) { return stored; }
+float value(float stored, int64_t) { return stored; }
 
 #include "../sparse_conv/reference.inl.h"
 

@@ -22,7 +22,6 @@ struct Kernel : SmallIntegers {
   using Acc = __m512i;
   using Word = __m512i;
   static constexpr bool kInteger = true;
-  static constexpr uint32_t kPadWord = 0x80808080u;
 
   static Acc zero() { return _mm512_setzero_si512(); }
   static Acc start(int32_t x) { return _mm512_set1_epi32(x); }

@@ -5,7 +5,6 @@ struct Integer256 : SmallIntegers {
   using Weight = int8_t;
   using Acc = __m256i;
   static constexpr bool kInteger = true;
-  static constexpr uint32_t kPadWord = 0x80808080u;
 
   static Acc zero() { return _mm256_setzero_si256(); }
   static Acc start(int32_t x) { return _mm256_set1_epi32(x); }

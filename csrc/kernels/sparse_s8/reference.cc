@@ -10,7 +10,7 @@ using Args = SparseS8Args;
 using Input = uint8_t;
 using Weight = int8_t;
 using Sum = int32_t;
-int32_t value(uint8_t stored) { return static_cast<int32_t>(stored) - kBias; }
+int32_t value(uint8_t stored, int64_t zero) { return static_cast<int32_t>(stored - zero); }
 
 #include "../sparse_conv/reference.inl.h"
 

@@ -6,12 +6,6 @@ GLZ_INLINE constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b;
 GLZ_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 GLZ_INLINE int64_t parts(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
-// Codes saturate at -127 and 127: what is left of a clamp when the output is u8.
-GLZ_INLINE float within_codes(float bound) {
-  const float above = bound > -127.0f ? bound : -127.0f;
-  return above < 127.0f ? above : 127.0f;
-}
-
 // Calls fn(Index<0>), ..., fn(Index<N - 1>): a loop unrolled for certain, whose index is a
 // constant. (GCC 12 at -O2 miscompiled nested loops with `#pragma GCC unroll`.)
 template <int I>

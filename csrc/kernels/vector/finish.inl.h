@@ -1,16 +1,19 @@
 // epilogue.h on one output row's accumulators. Included after Vector.
 
+#include "codes.inl.h"
+
 GLZ_INLINE void load_residual(const Epilogue& e, int64_t at, int64_t n, Vector::F* x) {
-  if (e.residual_type == ElementType::kU8) {
+  if (holds_codes(e.residual_type)) {
     const uint8_t* p = static_cast<const uint8_t*>(e.residual) + at;
-    *x = n >= Vector::kLanes ? Vector::load_codes(p) : Vector::load_codes(p, n);
+    const int zero = zero_byte(e.residual_type);
+    *x = n >= Vector::kLanes ? Vector::load_codes(p, zero) : Vector::load_codes(p, zero, n);
   } else {
     *x = Vector::load_floats(static_cast<const float*>(e.residual) + at, n);
   }
 }
 
 // V vectors of int32 or float, each with a valid channel; `count` channels are valid. For output
-// u8, e.lo and e.hi are already within_codes.
+// codes, e.lo and e.hi are already within_codes.
 template <bool kInteger, typename Acc, int V>
 GLZ_INLINE void finish_row(const Epilogue& e, const Acc (&acc)[V], int64_t row, int64_t channel,
                            int64_t count) {
@@ -37,8 +40,9 @@ GLZ_INLINE void finish_row(const Epilogue& e, const Acc (&acc)[V], int64_t row, 
     if (e.leaky) y[v] = Vector::leaky(y[v], Vector::set(e.slope));
     y[v] = Vector::clamp(y[v], Vector::set(e.lo), Vector::set(e.hi));
   }
-  if (e.output_type == ElementType::kU8) {
-    return Vector::store_codes(static_cast<uint8_t*>(e.output) + at, y, count);
+  if (holds_codes(e.output_type)) {
+    const auto codes = Vector::codes(zero_byte(e.output_type));
+    return Vector::store_codes(static_cast<uint8_t*>(e.output) + at, y, codes, count);
   }
   float* out = static_cast<float*>(e.output) + at;
   for (int v = 0; v < V; ++v) Vector::store_floats(out + v * kLanes, y[v], count - v * kLanes);

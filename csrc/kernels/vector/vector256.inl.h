@@ -30,11 +30,13 @@ struct Vector {
 
   static F load(const float* p) { return _mm256_loadu_ps(p); }
   static F load(const float* p, int64_t n) { return _mm256_maskload_ps(p, first(n)); }
-  static F load_codes(const uint8_t* p) { return codes(_mm_loadl_epi64((const __m128i*)p)); }
-  static F load_codes(const uint8_t* p, int64_t n) {
+  static F load_codes(const uint8_t* p, int zero) {
+    return _mm256_cvtepi32_ps(sub(widen(p), set_ints(zero)));
+  }
+  static F load_codes(const uint8_t* p, int zero, int64_t n) {
     uint8_t bytes[8] = {};
     memcpy(bytes, p, static_cast<size_t>(n));
-    return load_codes(bytes);
+    return load_codes(bytes, zero);
   }
 
   static void store(float* p, F x) { _mm256_storeu_ps(p, x); }
@@ -42,16 +44,27 @@ struct Vector {
   static void store(int32_t* p, I x) { _mm256_storeu_si256((I*)p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm256_maskstore_epi32(p, first(n), x); }
 
-  // y is within [-127, 127], or NaN, which becomes -127; n bytes are written.
+  // What makes stored bytes of codes: integers are packed to signed bytes after `shift` was taken
+  // off, 0 for int8 and 128 for uint8, and raised to `lo`; then every byte gets 128.
+  struct Codes {
+    B lo;
+    I shift;
+  };
+  static Codes codes(int zero) { return codes(zero, zero == 0 ? 0 : -127); }
+  static Codes codes(int zero, int lowest) {
+    const int shift = 128 - zero;
+    return {set_bytes(static_cast<uint8_t>(lowest - shift)), words(static_cast<int16_t>(shift))};
+  }
+  // y is within the range of the codes, or NaN, which becomes the lowest; n bytes are written.
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], int64_t n) {
+  static void store_codes(uint8_t* p, const F (&y)[V], const Codes& codes, int64_t n) {
     static_assert(V <= 2, "one 16-byte store");
     const I mixed = _mm256_packs_epi32(_mm256_cvtps_epi32(y[0]), _mm256_cvtps_epi32(y[V - 1]));
-    const I pairs = _mm256_permute4x64_epi64(mixed, 0xd8);
+    const I pairs = _mm256_permute4x64_epi64(_mm256_subs_epi16(mixed, codes.shift), 0xd8);
     const __m128i signed_bytes =
         _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
-    const __m128i codes = _mm_max_epi8(signed_bytes, _mm_set1_epi8(-127));
-    const __m128i bytes = _mm_xor_si128(codes, _mm_set1_epi8(-128));
+    const __m128i raised = _mm_max_epi8(signed_bytes, _mm256_castsi256_si128(codes.lo));
+    const __m128i bytes = _mm_xor_si128(raised, _mm_set1_epi8(-128));
     if (n == 16) {
       _mm_storeu_si128((__m128i*)p, bytes);
     } else {
@@ -130,12 +143,13 @@ struct Vector {
     out[1][1] = _mm256_permute2x128_si256(x[2], x[3], 0x31);
   }
 
-  // Sums of interleaved vectors as signed bytes (saturated), in the order of channels.
-  static B pack_in_order(const I (&x)[4]) {
-    return _mm256_packs_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+  // Rounded values of interleaved vectors as stored codes, in the order of channels.
+  static B pack_in_order(const I (&x)[4], const Codes& codes) {
+    const I pairs_01 = _mm256_subs_epi16(_mm256_packs_epi32(x[0], x[1]), codes.shift);
+    const I pairs_23 = _mm256_subs_epi16(_mm256_packs_epi32(x[2], x[3]), codes.shift);
+    const B raised = _mm256_max_epi8(_mm256_packs_epi16(pairs_01, pairs_23), codes.lo);
+    return _mm256_xor_si256(raised, set_bytes(0x80));
   }
-  static B max_signed(B a, B b) { return _mm256_max_epi8(a, b); }
-  static B flip_signs(B x) { return _mm256_xor_si256(x, set_bytes(0x80)); }
 
   // Four rows of kLanes floats become kLanes rows of four, `stride` floats apart.
   static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {
@@ -164,11 +178,5 @@ struct Vector {
     out[1] = _mm256_shuffle_ps(ab_lo, cd_lo, 0xee);
     out[2] = _mm256_shuffle_ps(ab_hi, cd_hi, 0x44);
     out[3] = _mm256_shuffle_ps(ab_hi, cd_hi, 0xee);
-  }
-
- private:
-  static F codes(__m128i bytes) {
-    return _mm256_cvtepi32_ps(
-        _mm256_sub_epi32(_mm256_cvtepu8_epi32(bytes), _mm256_set1_epi32(128)));
   }
 };

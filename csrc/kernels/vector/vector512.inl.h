@@ -29,9 +29,12 @@ struct Vector {
 
   static F load(const float* p) { return _mm512_loadu_ps(p); }
   static F load(const float* p, int64_t n) { return _mm512_maskz_loadu_ps(first(n), p); }
-  static F load_codes(const uint8_t* p) { return codes(_mm_loadu_si128((const __m128i*)p)); }
-  static F load_codes(const uint8_t* p, int64_t n) {
-    return codes(_mm_maskz_loadu_epi8(first(n), p));
+  static F load_codes(const uint8_t* p, int zero) {
+    return _mm512_cvtepi32_ps(sub(widen(p), set_ints(zero)));
+  }
+  static F load_codes(const uint8_t* p, int zero, int64_t n) {
+    const I wide = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(first(n), p));
+    return _mm512_cvtepi32_ps(sub(wide, set_ints(zero)));
   }
 
   static void store(float* p, F x) { _mm512_storeu_ps(p, x); }
@@ -39,16 +42,27 @@ struct Vector {
   static void store(int32_t* p, I x) { _mm512_storeu_si512(p, x); }
   static void store(int32_t* p, I x, int64_t n) { _mm512_mask_storeu_epi32(p, first(n), x); }
 
-  // y is within [-127, 127], or NaN, which becomes -127; n bytes are written.
+  // See vector256.inl.h.
+  struct Codes {
+    B lo;
+    I shift;
+  };
+  static Codes codes(int zero) { return codes(zero, zero == 0 ? 0 : -127); }
+  static Codes codes(int zero, int lowest) {
+    const int shift = 128 - zero;
+    return {set_bytes(static_cast<uint8_t>(lowest - shift)), words(static_cast<int16_t>(shift))};
+  }
+  // y is within the range of the codes, or NaN, which becomes the lowest; n bytes are written.
   template <int V>
-  static void store_codes(uint8_t* p, const F (&y)[V], int64_t n) {
+  static void store_codes(uint8_t* p, const F (&y)[V], const Codes& codes, int64_t n) {
     I q[4];
     for (int v = 0; v < 4; ++v) q[v] = _mm512_cvtps_epi32(y[v < V ? v : 0]);
-    const I pairs_01 = _mm512_packs_epi32(q[0], q[1]), pairs_23 = _mm512_packs_epi32(q[2], q[3]);
+    const I pairs_01 = _mm512_subs_epi16(_mm512_packs_epi32(q[0], q[1]), codes.shift);
+    const I pairs_23 = _mm512_subs_epi16(_mm512_packs_epi32(q[2], q[3]), codes.shift);
     const I mixed = _mm512_packs_epi16(pairs_01, pairs_23);
     const I order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const I codes = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), _mm512_set1_epi8(-127));
-    const I bytes = _mm512_xor_si512(codes, _mm512_set1_epi8(-128));
+    const I raised = _mm512_max_epi8(_mm512_permutexvar_epi32(order, mixed), codes.lo);
+    const I bytes = _mm512_xor_si512(raised, _mm512_set1_epi8(-128));
     if (n == 64) {
       _mm512_storeu_si512(p, bytes);
     } else if (n == 32) {
@@ -126,11 +140,12 @@ struct Vector {
     out[0][3] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
   }
 
-  static B pack_in_order(const I (&x)[4]) {
-    return _mm512_packs_epi16(_mm512_packs_epi32(x[0], x[1]), _mm512_packs_epi32(x[2], x[3]));
+  static B pack_in_order(const I (&x)[4], const Codes& codes) {
+    const I pairs_01 = _mm512_subs_epi16(_mm512_packs_epi32(x[0], x[1]), codes.shift);
+    const I pairs_23 = _mm512_subs_epi16(_mm512_packs_epi32(x[2], x[3]), codes.shift);
+    const B raised = _mm512_max_epi8(_mm512_packs_epi16(pairs_01, pairs_23), codes.lo);
+    return _mm512_xor_si512(raised, set_bytes(0x80));
   }
-  static B max_signed(B a, B b) { return _mm512_max_epi8(a, b); }
-  static B flip_signs(B x) { return _mm512_xor_si512(x, set_bytes(0x80)); }
 
   static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {
     F rows[4];
@@ -154,10 +169,6 @@ struct Vector {
   }
 
  private:
-  static F codes(__m128i bytes) {
-    return _mm512_cvtepi32_ps(
-        _mm512_sub_epi32(_mm512_cvtepu8_epi32(bytes), _mm512_set1_epi32(128)));
-  }
   // 4 x 4 within each 128-bit lane.
   static void transpose_lanes(F a, F b, F c, F d, F (&out)[4]) {
     const F ab_lo = _mm512_unpacklo_ps(a, b), ab_hi = _mm512_unpackhi_ps(a, b);

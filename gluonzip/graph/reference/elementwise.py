@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from gluonzip.graph.reference.registry import on_codes, on_floats, on_values
-from gluonzip.graph.reference.value import Value, activate, quantize, ratio, to_codes
+from gluonzip.graph.reference.value import Value, activate, from_reals, from_steps, ratio
 
 f32 = np.float32
 
@@ -93,23 +93,17 @@ def prelu(a, x, slope):
 def add(a, x: Value, y: Value) -> Value:
     if not (x.quantized and y.quantized):
         total = activate(x.real() + y.real(), a)
-        return Value(total) if a.out_scale is None else quantize(total, a.out_scale)
+        return from_reals(total, a)
     left = x.data.astype(np.float32) * ratio(x.scale, a.out_scale)
     right = y.data.astype(np.float32) * ratio(y.scale, a.out_scale)
-    total = activate(left + right, a, a.out_scale)
-    if a.out_scale is None:
-        return Value(total)
-    return Value(to_codes(total), np.asarray(f32(a.out_scale)))
+    return from_steps(activate(left + right, a, a.out_scale), a)
 
 
 @on_values("mul")
 def mul(a, x: Value, y: Value) -> Value:
     if not (x.quantized and y.quantized):
-        product = x.real() * y.real()
-        return Value(product) if a.out_scale is None else quantize(product, a.out_scale)
+        return from_reals(x.real() * y.real(), a)
     so = np.float64(1 if a.out_scale is None else f32(a.out_scale))
     factor = f32(np.float64(x.scale) * np.float64(y.scale) / so)
     product = (x.data.astype(np.int32) * y.data).astype(f32) * factor
-    if a.out_scale is None:
-        return Value(product)
-    return Value(to_codes(product), np.asarray(f32(a.out_scale)))
+    return from_steps(product, a)

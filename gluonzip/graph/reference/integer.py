@@ -7,12 +7,12 @@ import numpy as np
 from gluonzip.graph.reference.registry import on_floats, on_values
 from gluonzip.graph.reference.value import Value, own_scale, quantize
 from gluonzip.graph.scales import spread
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range
 
 
 @on_values("quantize")
 def quantize_node(a, x: Value) -> Value:
-    return quantize(x.real(), a.scale)
+    return quantize(x.real(), a.scale, a.unsigned)
 
 
 @on_floats("dequantize")
@@ -21,19 +21,21 @@ def dequantize(a, x):
 
 
 def fake_quantized_codes(
-    x: np.ndarray, scale: np.ndarray, bits: int, axis: int
+    x: np.ndarray, scale: np.ndarray, bits: int, axis: int, unsigned: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Codes (float32 integers) and the scale in a shape that multiplies them."""
     step = spread(np.asarray(scale, np.float32), x.shape, axis)
     if bits == 1:
         return np.where(x < 0, np.float32(-1), np.float32(1)), step
-    limit = np.float32(max_code(bits))
-    return np.rint(np.clip(x * (np.float32(1) / step), -limit, limit)), step
+    low, high = code_range(bits, unsigned)
+    y = np.clip(x * (np.float32(1) / step), np.float32(low), np.float32(high))
+    return np.rint(y), step
 
 
 @on_floats("fake_quantize")
 def fake_quantize(a, x, scale):
-    codes, step = fake_quantized_codes(x, scale, a.bits, a.axis % max(x.ndim, 1))
+    axis = a.axis % max(x.ndim, 1)
+    codes, step = fake_quantized_codes(x, scale, a.bits, axis, a.unsigned)
     return codes * step
 
 

@@ -6,7 +6,8 @@ import numpy as np
 
 from gluonzip.graph import shapes
 from gluonzip.graph.reference.registry import on_codes, on_values
-from gluonzip.graph.reference.value import Value, quantize, ratio, to_codes
+from gluonzip.graph.reference.value import Value, from_reals, from_steps, ratio
+from gluonzip.spec import code_range
 
 
 def _windows(a, x: np.ndarray, fill: float):
@@ -24,7 +25,8 @@ def _windows(a, x: np.ndarray, fill: float):
 
 @on_codes("max_pool")
 def max_pool(a, x):
-    lowest = np.finfo(x.dtype).min if x.dtype.kind == "f" else -127
+    codes = x.dtype.kind != "f"
+    lowest = code_range(8, x.dtype == np.uint8)[0] if codes else np.finfo(x.dtype).min
     views = _windows(a, x, lowest)
     out = next(views).copy()
     for view in views:
@@ -51,10 +53,7 @@ def divisors(a, shape) -> np.ndarray:
 
 def integer_average(a, x: Value, total: np.ndarray, count: np.ndarray) -> Value:
     """The integer rule for averages at the head of ops.py; ``total``: exact sums of codes."""
-    y = total.astype(np.float32) * (ratio(x.scale, a.out_scale) / count)
-    return (
-        Value(y) if a.out_scale is None else Value(to_codes(y), np.asarray(np.float32(a.out_scale)))
-    )
+    return from_steps(total.astype(np.float32) * (ratio(x.scale, a.out_scale) / count), a)
 
 
 @on_values("avg_pool")
@@ -63,7 +62,7 @@ def avg_pool(a, x: Value) -> Value:
     if x.quantized:
         return integer_average(a, x, sum(_windows(a, x.data.astype(np.int32), 0)), count)
     y = sum(_windows(a, x.real(), 0)) / count
-    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+    return from_reals(y, a)
 
 
 @on_values("global_avg_pool")
@@ -72,7 +71,7 @@ def global_avg_pool(a, x: Value) -> Value:
         total = x.data.sum(axis=(2, 3), keepdims=True, dtype=np.int64)
         return integer_average(a, x, total, np.float32(x.data[0, 0].size))
     y = x.real().mean(axis=(2, 3), keepdims=True)
-    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+    return from_reals(y, a)
 
 
 @on_codes("global_max_pool")
@@ -100,7 +99,7 @@ def adaptive_avg_pool(a, x: Value) -> Value:
         return integer_average(a, x, *_cell_sums(a, x.data.astype(np.int64)))
     sums, counts = _cell_sums(a, x.real())
     y = sums / counts
-    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+    return from_reals(y, a)
 
 
 def _mixes(length: int, size: int, align_corners: bool):
@@ -126,8 +125,5 @@ def resize_bilinear(a, x: Value) -> Value:
     low, high, weight = _mixes(y.shape[3], a.size[1], a.align_corners)
     y = y[..., low] * (one - weight) + y[..., high] * weight
     if x.quantized:
-        y = y * ratio(x.scale, a.out_scale)
-        if a.out_scale is None:
-            return Value(y)
-        return Value(to_codes(y), np.asarray(np.float32(a.out_scale)))
-    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+        return from_steps(y * ratio(x.scale, a.out_scale), a)
+    return from_reals(y, a)

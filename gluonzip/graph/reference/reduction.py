@@ -6,7 +6,7 @@ import numpy as np
 
 from gluonzip.graph.reference.pooling import integer_average
 from gluonzip.graph.reference.registry import on_codes, on_floats, on_values
-from gluonzip.graph.reference.value import Value, quantize
+from gluonzip.graph.reference.value import Value, from_reals
 from gluonzip.graph.shapes import axes_of
 
 
@@ -25,7 +25,7 @@ def mean(a, x: Value) -> Value:
         count = x.data.size // max(np.size(total), 1)
         return integer_average(a, x, np.asarray(total), np.float32(count))
     y = np.asarray(_reduce(np.mean)(a, x.real()), np.float32)
-    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+    return from_reals(y, a)
 
 
 @on_floats("peak")

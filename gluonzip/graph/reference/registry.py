@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from gluonzip.graph.reference.value import Value, quantize
+from gluonzip.graph.reference.value import Value, from_reals
 
 Function = Callable[..., "list[Value]"]
 FUNCTIONS: dict[str, Function] = {}
@@ -19,17 +19,13 @@ def _as_list(result: np.ndarray | list[np.ndarray]) -> list[np.ndarray]:
 
 
 def on_floats(*names: str):
-    """For ``f(a, *arrays) -> array(s)`` in float32; int8 inputs are dequantized first, and
-    an ``out_scale`` quantizes the result."""
+    """For ``f(a, *arrays) -> array(s)`` in float32; codes are dequantized first, and an
+    ``out_scale`` quantizes the result."""
 
     def register(f):
         def function(a: SimpleNamespace, *values: Value | None) -> list[Value]:
             result = f(a, *(None if v is None else v.real() for v in values))
-            out_scale = getattr(a, "out_scale", None)
-            arrays = _as_list(result)
-            if out_scale is not None:
-                return [quantize(y, out_scale) for y in arrays]
-            return [Value(np.asarray(y, np.float32)) for y in arrays]
+            return [from_reals(y, a) for y in _as_list(result)]
 
         for name in names:
             FUNCTIONS[name] = function
@@ -39,21 +35,27 @@ def on_floats(*names: str):
 
 
 def on_codes(*names: str):
-    """For ``f(a, array) -> array(s)`` that means the same on int8 codes, whose scale stays."""
+    """For ``f(a, array) -> array(s)`` that means the same on codes, whose dtype and scale stay."""
 
     def register(f):
         def function(a: SimpleNamespace, x: Value) -> list[Value]:
-            out_scale = getattr(a, "out_scale", None)
-            if x.quantized and out_scale in (None, float(x.scale)):
+            if x.quantized and _keeps_codes(a, x):
                 return [Value(np.asarray(y), x.scale) for y in _as_list(f(a, x.data))]
-            arrays = [np.asarray(y, np.float32) for y in _as_list(f(a, x.real()))]
-            return [Value(y) if out_scale is None else quantize(y, out_scale) for y in arrays]
+            return [from_reals(np.asarray(y, np.float32), a) for y in _as_list(f(a, x.real()))]
 
         for name in names:
             FUNCTIONS[name] = function
         return f
 
     return register
+
+
+def _keeps_codes(a: SimpleNamespace, x: Value) -> bool:
+    """Does the node ask for no codes other than its input's?"""
+    out_scale = getattr(a, "out_scale", None)
+    if out_scale is None:
+        return True
+    return out_scale == float(x.scale) and a.unsigned == (x.data.dtype == np.uint8)
 
 
 def on_values(*names: str):

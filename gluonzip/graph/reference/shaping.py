@@ -63,7 +63,11 @@ def concat(a, *values: Value) -> Value:
     if a.out_scale is None:
         return Value(np.concatenate([v.real() for v in values], axis=a.axis))
     step = np.float32(a.out_scale)
+    dtype = np.uint8 if a.unsigned else np.int8
     codes = [
-        v.data if v.quantized and v.scale == step else quantize(v.real(), step).data for v in values
+        v.data
+        if v.quantized and v.scale == step and v.data.dtype == dtype
+        else quantize(v.real(), step, a.unsigned).data
+        for v in values
     ]
     return Value(np.concatenate(codes, axis=a.axis), np.asarray(step))

@@ -1,4 +1,4 @@
-"""A tensor while the interpreter runs: an array, or int8 codes with their scale."""
+"""A tensor while the interpreter runs: an array, or codes with their scale."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 from gluonzip.graph.ir import Constant
 from gluonzip.graph.scales import spread
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range, max_code
 
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """``data`` as it is, or int8 codes with a float32 ``scale``: (), (data.shape[axis],) or, of
-    weights, (data.shape[axis], groups)."""
+    """``data`` as it is, or int8 or uint8 codes with a float32 ``scale``: (), (data.shape[axis],)
+    or, of weights, (data.shape[axis], groups)."""
 
     data: np.ndarray
     scale: np.ndarray | None = None
@@ -38,15 +38,32 @@ class Value:
         return np.asarray(self.data.astype(np.float32) * scale)
 
 
-def to_codes(y: np.ndarray, limit: int = 127) -> np.ndarray:
-    """Values in units of the step to int8 codes; ties go to even."""
-    return np.rint(np.clip(y, np.float32(-limit), np.float32(limit))).astype(np.int8)
+def to_codes(y: np.ndarray, unsigned: bool) -> np.ndarray:
+    """Values in units of the step to int8 or uint8 codes; ties go to even."""
+    low, high = code_range(8, unsigned)
+    codes = np.rint(np.clip(y, np.float32(low), np.float32(high)))
+    return codes.astype(np.uint8 if unsigned else np.int8)
 
 
-def quantize(x: np.ndarray, scale: float) -> Value:
-    """float32 values to an int8 tensor of this scale."""
+def quantize(x: np.ndarray, scale: float, unsigned: bool) -> Value:
+    """float32 values to a tensor of codes of this scale."""
     step = np.float32(scale)
-    return Value(to_codes(np.asarray(x, np.float32) * (np.float32(1) / step)), np.asarray(step))
+    y = np.asarray(x, np.float32) * (np.float32(1) / step)
+    return Value(to_codes(y, unsigned), np.asarray(step))
+
+
+def from_steps(y: np.ndarray, a) -> Value:
+    """A node's output from values in units of its step (1 without ``out_scale``)."""
+    if a.out_scale is None:
+        return Value(y)
+    return Value(to_codes(y, a.unsigned), np.asarray(np.float32(a.out_scale)))
+
+
+def from_reals(y: np.ndarray, a) -> Value:
+    """A node's output from real values; of a node without ``out_scale`` too."""
+    if getattr(a, "out_scale", None) is None:
+        return Value(np.asarray(y, np.float32))
+    return quantize(y, a.out_scale, a.unsigned)
 
 
 def own_scale(x: np.ndarray, bits: int) -> np.float32:

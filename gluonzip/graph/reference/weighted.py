@@ -9,10 +9,11 @@ from gluonzip.graph.reference.registry import on_floats, on_values
 from gluonzip.graph.reference.value import (
     Value,
     activate,
+    from_reals,
+    from_steps,
     own_scale,
     quantize,
     ratio,
-    to_codes,
 )
 
 
@@ -31,7 +32,7 @@ def _float_epilogue(
     if residual is not None:
         y = y + residual.real()
     y = activate(y, a)
-    return Value(y) if a.out_scale is None else quantize(y, a.out_scale)
+    return from_reals(y, a)
 
 
 def _integer_epilogue(
@@ -52,15 +53,14 @@ def _integer_epilogue(
         y = y + (
             residual.real() if so is None else residual.real() * (np.float32(1) / np.float32(so))
         )
-    y = activate(y, a, so)
-    return Value(y) if so is None else Value(to_codes(y), np.asarray(np.float32(so)))
+    return from_steps(activate(y, a, so), a)
 
 
 def _weighted(product, a, x: Value, weight: Value, bias, residual, out_axis: int) -> Value:
     """``product`` of arrays, then the epilogue; ``out_axis`` counts output channels."""
     integer = weight.quantized and weight.scale.ndim < 2
     if integer and getattr(a, "dynamic", False):
-        x = quantize(x.real(), own_scale(x.real(), 8))
+        x = quantize(x.real(), own_scale(x.real(), 8), unsigned=False)
     if x.quantized and integer:
         dtype = _exact_dtype(x.data, weight.data)
         acc = product(a, x.data.astype(dtype), weight.data.astype(dtype))
@@ -81,7 +81,7 @@ def _exact_dtype(x: np.ndarray, weight: np.ndarray) -> type:
         magnitude.sum(axis=tuple(i for i in range(weight.ndim) if i != axis)).max(initial=0)
         for axis in (0, 1)
     )
-    return np.float32 if bound * 127 < 2**24 else np.float64
+    return np.float32 if bound * int(np.iinfo(x.dtype).max) < 2**24 else np.float64
 
 
 # ---------------------------------------------------------------- products
