@@ -116,9 +116,7 @@ def random_residual(random, kind: str | None, shape: tuple[int, int]) -> np.ndar
 
 
 @quick
-@given(
-    case=cases(), seed=st.integers(0, 99), epilogue=epilogues(), kind=st.sampled_from(KINDS)
-)
+@given(case=cases(), seed=st.integers(0, 99), epilogue=epilogues(), kind=st.sampled_from(KINDS))
 def test_the_epilogue_rounds_as_written(isa, case, seed, epilogue, kind):
     stored, weights = operands(case, seed, kind)
     random = np.random.default_rng(seed)
