@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "../base/check.h"
+#include "view.h"
 
 namespace glz {
 namespace {
