@@ -20,7 +20,6 @@ import numpy as np
 from gluonzip.errors import GraphError
 from gluonzip.graph.scales import spread
 
-
 CODE_DTYPES = ("int8", "uint8")
 """Codes in [-127, 127] and in [0, 255]."""
 

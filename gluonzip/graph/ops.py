@@ -6,7 +6,7 @@ computes is defined by its function in ``reference/``: engine and exporters must
 
 Integer semantics (all float arithmetic is float32, each step rounded; no fused multiply-add):
 
-* A tensor of codes is int8, codes in [-127, 127], or uint8, codes in [0, 255]: its dtype says which.
+* A tensor of codes is int8, codes in [-127, 127], or uint8, codes in [0, 255], as its dtype says.
   Either way real value = code * scale and the zero point is 0. Below, "codes" are of either type,
   operands may differ in it, and [low, high] is the range of the output's. Codes that a node makes
   are int8, or uint8 if its attribute ``unsigned`` is set; it means nothing without ``out_scale``.
@@ -58,8 +58,8 @@ Integer semantics (all float arithmetic is float32, each step rounded; no fused 
 
   then rounding as above.
 * relu, max_pool, global_max_pool, flatten, reshape, expand_dims, squeeze, transpose, slice_axis,
-  split, upsample, max, identity, pad act on codes and keep dtype and scale (pad's value must then be
-  0). relu with an ``out_scale`` and codes other than its input's falls under the next rule.
+  split, upsample, max, identity, pad act on codes and keep dtype and scale (pad's value must be
+  0 then). relu with an ``out_scale`` and codes other than its input's falls under the next rule.
 * Every other operator on codes dequantizes (code * scale), computes in float32, and, if
   ``out_scale`` is set, quantizes the result (as ``quantize``); else its output is float32. concat
   on codes requires ``out_scale``; an input whose dtype and scale are the output's is copied.

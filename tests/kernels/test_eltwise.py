@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from stored_codes import KINDS, ZERO, codes_of, random_bytes, stored_codes
 
 from gluonzip import _core
