@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from gluonzip.graph import OPS, Graph, Input, Names, Node
+from gluonzip.passes.quantize.kinds import moves_codes
 from gluonzip.passes.quantize.lower import integer_scales
 
 SHOWN = 12
@@ -104,9 +106,11 @@ class _Cutter:
     foreign: Mapping[str, str]
     levels: Mapping[str, int]
     scales: dict[str, float] = field(default_factory=dict)
+    unsigned: set[str] = field(default_factory=set)
 
     def segments(self) -> list[Segment]:
         self.scales = integer_scales(self.graph)
+        self.unsigned = _unsigned(self.graph)
         by_level: dict[int, list[Node]] = {}
         for node in self.graph.nodes:
             by_level.setdefault(self.levels[node.name], []).append(node)
@@ -156,8 +160,22 @@ class _Cutter:
                 node.outputs = [codes if n == name else n for n in node.outputs]
             piece.nodes.append(Node("dequantize", names.fresh(f"{name}_real"), [codes], [name]))
 
-    def _code(self, name: str) -> dict[str, float]:
-        return {"scale": self.scales[name]}
+    def _code(self, name: str) -> dict[str, Any]:
+        code: dict[str, Any] = {"scale": self.scales[name]}
+        return {**code, "unsigned": True} if name in self.unsigned else code
+
+
+def _unsigned(graph: Graph) -> set[str]:
+    """Names of activations whose codes are uint8."""
+    names: set[str] = set()
+    for node in graph.nodes:
+        if node.op == "quantize" or node.attrs.get("out_scale") is not None:
+            unsigned = node.attrs.get("unsigned", False)
+        else:
+            unsigned = moves_codes(node) and node.inputs[0] in names
+        if unsigned:
+            names.update(node.outputs)
+    return names
 
 
 def _rename_readers(graph: Graph, old: str, new: str) -> None:
