@@ -90,8 +90,7 @@ class Concat final : public Op {
 
   void plan_plain(OpPlan& plan, size_t axis) const {
     const TensorType& type = plan.output_type();
-    const ElementType element =
-        copies_codes(plan) ? element_type(type.dtype) : ElementType::kF32;
+    const ElementType element = copies_codes(plan) ? element_type(type.dtype) : ElementType::kF32;
     const View plain = plan.temporary(plain_view(type, element));
     const int64_t inner = product(type.shape, axis + 1, type.rank()) * plain.element_bytes();
     int64_t begin = 0;

@@ -299,8 +299,8 @@ bool ConvCore::pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometr
   gather(filter);
   group_bytes_ = low_bits_bytes(out_channels_, channels_, width);
   packed_ = Buffer(group_bytes_);
-  glz::pack_low_bits(filter->codes.data(), out_channels_, channels_, width,
-                     zero_byte(input_type_), packed_.data());
+  glz::pack_low_bits(filter->codes.data(), out_channels_, channels_, width, zero_byte(input_type_),
+                     packed_.data());
   note_ = std::to_string(width) + "-bit weights, packed";
   low_bits_ = true;
   return true;

@@ -111,7 +111,10 @@ def test_int8_types_carry_their_scale():
 @pytest.mark.parametrize(
     ("node", "message"),
     [
-        (Node("concat", "n", ["c", "c"], ["y"]), "concatenates tensors of codes without an out_scale"),
+        (
+            Node("concat", "n", ["c", "c"], ["y"]),
+            "concatenates tensors of codes without an out_scale",
+        ),
         (
             Node("pad", "n", ["c"], ["y"], {"width": [0, 1], "value": 1.0}),
             "only 0 keeps their scale",

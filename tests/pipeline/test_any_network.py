@@ -88,4 +88,3 @@ def test_a_layer_that_nothing_reaches_is_left_alone_and_listed():
         other.initialize()
         stage = {"method": "quantize", "layers": ["head"]}
         gluonzip.compress(other, {"stages": [stage]}, calibration_data=[x])
-

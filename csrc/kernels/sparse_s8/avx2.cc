@@ -34,8 +34,8 @@ struct Kernel : Integer256 {
   static Small small_mul_add(Small acc, __m128i x, __m128i w) {
     const __m128i even = _mm_and_si128(x, _mm_set1_epi16(0xff)), odd = _mm_srli_epi16(x, 8);
     const __m128i even_w = _mm_srai_epi16(_mm_slli_epi16(w, 8), 8), odd_w = _mm_srai_epi16(w, 8);
-    return _mm_add_epi32(
-        acc, _mm_add_epi32(_mm_madd_epi16(even, even_w), _mm_madd_epi16(odd, odd_w)));
+    return _mm_add_epi32(acc,
+                         _mm_add_epi32(_mm_madd_epi16(even, even_w), _mm_madd_epi16(odd, odd_w)));
   }
   static Acc mul_add(Acc acc, Acc x, const Word& w) {
     const __m256i even = _mm256_madd_epi16(Vector::low_bytes(x), w.even);

@@ -36,8 +36,7 @@ def fake_quantize_dynamic(v: View) -> str:
     limit = float(max_code(v.a.bits))
     peak = v.emit("ReduceMax", v.emit("Abs", v.x), keepdims=0)
     step = v.emit("Div", peak, v.floats(limit))
-    small = v.emit("LessOrEqual", step, v.floats(float(np.finfo(np.float32).tiny)))
-    step = v.emit("Where", small, v.floats(1.0), step)
+    step = v.emit("Max", step, v.floats(float(np.finfo(np.float32).tiny)))  # all zeros: no 0 / 0
     scaled = v.emit("Mul", v.x, v.emit("Reciprocal", step))
     codes = v.emit("Clip", scaled, v.floats(-limit), v.floats(limit))
     return v.emit("Mul", v.emit("Round", codes), step)

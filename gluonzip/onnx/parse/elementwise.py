@@ -104,7 +104,9 @@ def _scaled(n: OnnxNode) -> str | None:
     """The product that follows rounding or an integer sum: into the weight's scale."""
     for at in (0, 1):
         step, unit = n.target.steps.get(n.inputs[at]), n.constant(1 - at)
-        if step is None or unit is None:
+        if isinstance(step, str) and step == n.tensor(1 - at):  # of dynamic codes
+            return n.tensor(at)
+        if step is None or unit is None or isinstance(step, str):
             continue
         node = n.target.producer(n.tensor(at))
         if node is not None and node.op == "conv2d":
@@ -132,6 +134,8 @@ def rounded(n: OnnxNode) -> str:
     bits = int(np.log2(limit + 1)) + 1
     if 2 ** (bits - 1) - 1 != limit or clip.attrs["min"] != -limit or not 2 <= bits <= 8:
         raise n.decline(f"codes from {clip.attrs['min']} to {limit} are no symmetric integers")
+    if product.op == "mul" and product.inputs[1] not in n.target.graph.constants:
+        return _dynamic(n, product.inputs, bits)
     if product.op == "mul_scalar":
         inverse, axis = np.float32(product.attrs["value"]), 0
     else:
@@ -142,6 +146,21 @@ def rounded(n: OnnxNode) -> str:
     x, step = product.inputs[0], n.new("scale", np.asarray(scale))
     n.target.steps[n.outputs[0]] = scale
     return n.emit("fake_quantize", x, step, bits=bits, axis=axis)
+
+
+def _dynamic(n: OnnxNode, product: list[str], bits: int) -> str:
+    """A fake quantizer whose step is the largest magnitude of its input over the limit."""
+    x, tensor, found = product[0], product[1], []
+    for op in ("rdiv_scalar", "max_scalar", "div", "max", "abs"):
+        node = n.target.producer(tensor)
+        if node is None or node.op != op:
+            raise n.decline("its step is computed, and not from the peak of its input")
+        tensor = node.inputs[0]
+        found.append(tensor)
+    if tensor != x:
+        raise n.decline("its step is computed from another tensor")
+    n.target.steps[n.outputs[0]] = found[0]
+    return n.emit("fake_quantize_dynamic", x, bits=bits)
 
 
 @reader("LeakyRelu")
