@@ -17,6 +17,7 @@ import statistics
 from dataclasses import dataclass
 
 import benchmark
+import grouped_kernels
 import numpy as np
 
 from gluonzip import _core
@@ -153,6 +154,13 @@ def run_isa(isa: str, kind: str, options) -> dict:
             share = network_share(rows, limits[kind])
             took = f"{share['milliseconds']:9.3f} ms {'':16} {share['share']:6.1%}"
             print(f"  {'all of them':24} {took}")
+    if kind == "s8":
+        print(" narrow groups (one thread)")
+        limit = _core.limits(isa, 1)["s8"]
+        rows = [grouped_kernels.measure(g, isa, limit) for g in grouped_kernels.GROUPS]
+        result["groups"]["narrow groups"] = rows
+        for row in rows:
+            show(row)
     return result
 
 

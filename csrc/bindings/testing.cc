@@ -99,8 +99,20 @@ double conv(const Kernel& kernel, const ConvGeometry& g, const py::array& x,
   return seconds_per_call(repeat, [&] { kernel.run(args, 0, g.rows(), 0, panels); });
 }
 
-// kernel: conv_s8, conv_f32, depthwise_s8 or depthwise_f32; weights: [O][kh][kw][channels], or
-// [channels][kh][kw] if depthwise. Returns seconds per call (after a first) if repeat > 0.
+double grouped(const GroupedS8Kernel& kernel, const ConvGeometry& g, const py::array& x,
+               const py::array& weights, const py::dict& tail, int64_t repeat) {
+  const int64_t width = weights.shape(3);
+  GLZ_CHECK(is_narrow_group(width), kConfig, "groups of " << width << " channels");
+  Buffer packed(kernel.packed_bytes(g, width));
+  kernel.pack(g, width, static_cast<const int8_t*>(weights.data()), packed.data());
+  const GroupedS8Args args = {g, static_cast<const uint8_t*>(x.data()), packed.data(),
+                              epilogue(tail), width};
+  return seconds_per_call(repeat, [&] { kernel.run(args, 0, g.n * g.oh); });
+}
+
+// kernel: conv_s8, conv_f32, depthwise_s8, depthwise_f32 or grouped_s8; weights:
+// [O][kh][kw][channels of a group], or [channels][kh][kw] if depthwise. Returns seconds per call
+// (after a first) if repeat > 0.
 double run_conv(const std::string& name, const std::string& isa, const py::dict& shape,
                 const py::array& x, const py::array& weights, const py::dict& tail,
                 int64_t repeat) {
@@ -116,6 +128,7 @@ double run_conv(const std::string& name, const std::string& isa, const py::dict&
     return depthwise<DepthwiseS8Args, uint8_t, int8_t>(table.depthwise_s8, g, x, weights, tail,
                                                        repeat);
   }
+  if (name == "grouped_s8") return grouped(table.grouped_s8, g, x, weights, tail, repeat);
   GLZ_CHECK(name == "depthwise_f32", kConfig, "no kernel '" << name << "'");
   return depthwise<DepthwiseF32Args, float, float>(table.depthwise_f32, g, x, weights, tail,
                                                    repeat);

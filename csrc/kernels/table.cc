@@ -12,6 +12,7 @@ namespace glz {
   extern const DenseLowBitsKernel dense_low_bits; \
   extern const DepthwiseS8Kernel depthwise_s8;    \
   extern const DepthwiseF32Kernel depthwise_f32;  \
+  extern const GroupedS8Kernel grouped_s8;        \
   extern const PoolKernel pool;                   \
   extern const EltwiseKernel eltwise;             \
   extern const SparseS8Kernel sparse_s8;          \
@@ -41,6 +42,7 @@ KernelTable make_row(Isa isa) {
       row.dense_low_bits = reference::dense_low_bits;
       row.conv_f32 = reference::conv_f32;
       row.depthwise_s8 = reference::depthwise_s8;
+      row.grouped_s8 = reference::grouped_s8;
       row.depthwise_f32 = reference::depthwise_f32;
       row.pool = reference::pool;
       row.eltwise = reference::eltwise;
@@ -55,6 +57,7 @@ KernelTable make_row(Isa isa) {
       row.dense_low_bits = avx2::dense_low_bits;
       row.conv_f32 = avx2::conv_f32;
       row.depthwise_s8 = avx2::depthwise_s8;
+      row.grouped_s8 = avx2::grouped_s8;
       row.depthwise_f32 = avx2::depthwise_f32;
       row.pool = avx2::pool;
       row.eltwise = avx2::eltwise;
@@ -67,6 +70,7 @@ KernelTable make_row(Isa isa) {
     case Isa::kAvxVnni:
       row.conv_s8 = avxvnni::conv_s8;
       row.depthwise_s8 = avxvnni::depthwise_s8;
+      row.grouped_s8 = avxvnni::grouped_s8;
       row.spmm_s8 = avxvnni::spmm_s8;
       row.sparse_s8 = avxvnni::sparse_s8;
       break;
@@ -75,6 +79,7 @@ KernelTable make_row(Isa isa) {
       row.dense_low_bits = avx512bw::dense_low_bits;
       row.conv_f32 = avx512bw::conv_f32;
       row.depthwise_s8 = avx512bw::depthwise_s8;
+      row.grouped_s8 = avx512bw::grouped_s8;
       row.depthwise_f32 = avx512bw::depthwise_f32;
       row.pool = avx512bw::pool;
       row.eltwise = avx512bw::eltwise;
@@ -87,6 +92,7 @@ KernelTable make_row(Isa isa) {
       row.conv_s8 = avx512vnni::conv_s8;
       row.dense_low_bits = avx512vnni::dense_low_bits;
       row.depthwise_s8 = avx512vnni::depthwise_s8;
+      row.grouped_s8 = avx512vnni::grouped_s8;
       row.spmm_s8 = avx512vnni::spmm_s8;
       row.sparse_s8 = avx512vnni::sparse_s8;
       break;

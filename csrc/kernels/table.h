@@ -7,6 +7,7 @@
 #include "dense_low_bits/contract.h"
 #include "depthwise/contract.h"
 #include "eltwise/contract.h"
+#include "grouped/contract.h"
 #include "pool/contract.h"
 #include "sddmm/contract.h"
 #include "sparse_f32/contract.h"
@@ -30,6 +31,7 @@ struct KernelTable {
   SpmmKernel spmm_f32;
   SpmmKernel spmm_s8;
   SddmmKernel sddmm;
+  GroupedS8Kernel grouped_s8;
 };
 
 const KernelTable& kernel_table(Isa isa);

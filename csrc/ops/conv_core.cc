@@ -33,6 +33,18 @@ std::vector<T> block_diagonal(const Filter& f, const std::vector<T>& weights, in
   return result;
 }
 
+// Puts each `merged` groups together.
+void merge_groups(Filter* f, int64_t merged) {
+  if (merged == 1) return;
+  if (f->quantized()) {
+    f->codes = block_diagonal(*f, f->codes, merged);
+  } else {
+    f->values = block_diagonal(*f, f->values, merged);
+  }
+  f->channels *= merged;
+  f->groups /= merged;
+}
+
 // Kernels address groups at multiples of 4 channels. Narrower groups are put together, with zeros
 // where one group's outputs meet another's inputs. Groups with fewer outputs than a vector has
 // `lanes` are put together until they fill it: the zeros multiply in lanes that would be idle.
@@ -48,14 +60,15 @@ void align_groups(Filter* f, int64_t lanes) {
   for (int64_t more = merged; more * out <= lanes; ++more) {
     if (fits(more)) merged = more;
   }
-  if (merged == 1) return;
-  if (f->quantized()) {
-    f->codes = block_diagonal(*f, f->codes, merged);
-  } else {
-    f->values = block_diagonal(*f, f->values, merged);
-  }
-  f->channels *= merged;
-  f->groups /= merged;
+  merge_groups(f, merged);
+}
+
+// The channels of each group if the kernel of narrow groups is to have them; else 0. Pairs of two
+// channels are put together first.
+int64_t narrow_groups(Filter* f, int64_t widest) {
+  if (!f->quantized() || f->groups < 2 || f->out != f->groups * f->channels) return 0;
+  if (f->channels == 2 && f->groups % 2 == 0) merge_groups(f, 2);
+  return is_narrow_group(f->channels) && f->channels <= widest ? f->channels : 0;
 }
 
 template <typename Args>
@@ -116,12 +129,18 @@ class ConvStep final : public Step {
   std::vector<Grid> grids;  // to choose from
 };
 
+template <typename Args>
+void set_width(Args*, int64_t) {}
+void set_width(GroupedS8Args* args, int64_t width) { args->width = width; }
+
+// One convolution whose kernel does all groups, as tasks over image rows.
 template <typename Args, typename Kernel, typename Input>
 class DepthwiseStep final : public Step {
  public:
   void run(const RunContext& context, int64_t task, int) const override {
     Args args{};
     args.geometry = geometry;
+    set_width(&args, width);
     args.input = context.at<Input>(input);
     args.packed = packed;
     args.epilogue = epilogue;
@@ -138,6 +157,7 @@ class DepthwiseStep final : public Step {
 
   decltype(Kernel::run) kernel_run;
   ConvGeometry geometry;
+  int64_t width = 1;  // channels of a group
   Epilogue epilogue;
   Ref input, output, residual, multiplier;
   const char* packed;
@@ -203,6 +223,13 @@ void ConvCore::pack_whole(const Kernel& kernel, const ConvGeometry& window, cons
     kernel.pack(g, weights + (depthwise_ ? 0 : i * group_size),
                 packed_.as<char>() + i * group_bytes_);
   }
+}
+
+void ConvCore::pack_narrow(const GroupedS8Kernel& kernel, const ConvGeometry& window,
+                           const int8_t* weights) {
+  const ConvGeometry g = group_geometry(window);
+  packed_ = Buffer(kernel.packed_bytes(g, width_));
+  kernel.pack(g, width_, weights, packed_.data());
 }
 
 // Some panels of output channels at a time, as many as end at a multiple of 64 bytes: they lie one
@@ -332,9 +359,10 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   kw_ = filter.kw;
   depthwise_ = filter.groups > 1 && filter.channels == 1 && filter.out == filter.groups;
   if (filter.groups > 1) gather(&filter);
-  if (!depthwise_) align_groups(&filter, table.conv_s8.panel >= 64 ? 16 : 8);
-  groups_ = depthwise_ ? 1 : filter.groups;
-  channels_ = depthwise_ ? filter.groups : filter.channels;
+  width_ = depthwise_ ? 1 : narrow_groups(&filter, table.grouped_s8.widest);
+  if (width_ == 0) align_groups(&filter, table.conv_s8.panel >= 64 ? 16 : 8);
+  groups_ = width_ > 0 ? 1 : filter.groups;
+  channels_ = width_ > 0 ? filter.out : filter.channels;
   out_channels_ = filter.out / groups_;
 
   bias_ = channel_constants(filter.out);
@@ -350,6 +378,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
     if (dynamic_) weight_scale_ = filter.scale;
     const int8_t* codes = filter.codes.data();
     if (depthwise_) return pack_whole(table.depthwise_s8, window, filter, codes);
+    if (width_ > 0) return pack_narrow(table.grouped_s8, window, codes);
     if (groups_ > 1) return pack_whole(table.conv_s8, window, filter, codes);
     if (pack_sparse<int8_t>(table.sparse_s8, window, filter)) return;
     if (pack_low_bits(table.dense_low_bits, window, &filter)) return;
@@ -419,11 +448,13 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
             : tail_.inverse_scale();
   }
   const int64_t macs =
-      g.rows() * g.out_channels * groups_ * g.kh * g.kw * (depthwise_ ? 1 : g.channels);
+      g.rows() * g.out_channels * groups_ * g.kh * g.kw * (width_ > 0 ? width_ : g.channels);
   const int64_t traffic = x.bytes() + out.bytes() + static_cast<int64_t>(packed.size()) +
                           (residual ? residual->bytes() : 0);
   const double nanoseconds = std::max(
-      macs / ((integer_ ? kS8MacsPerNanosecond : kF32MacsPerNanosecond) / (depthwise_ ? 8 : 1)),
+      macs / ((integer_ ? kS8MacsPerNanosecond : kF32MacsPerNanosecond) / (depthwise_   ? 8
+                                                                           : width_ > 0 ? 2
+                                                                                        : 1)),
       traffic / kBytesPerNanosecond);
 
   const auto finish = [&](auto step, const char* kernel) {
@@ -444,6 +475,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   };
   const auto depthwise = [&](auto step, const auto& kernel, const char* name) {
     step->kernel_run = kernel.run;
+    step->width = width_;
     step->tasks = row_tasks(g.n * g.oh, plan.threads(), nanoseconds);
     step->cuts = candidate_cuts(step->tasks, g.n * g.oh, plan.threads());
     finish(std::move(step), name);
@@ -471,6 +503,9 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   if (integer_ && depthwise_) {
     depthwise(std::make_unique<DepthwiseStep<DepthwiseS8Args, DepthwiseS8Kernel, uint8_t>>(),
               table.depthwise_s8, "depthwise_s8");
+  } else if (integer_ && width_ > 0) {
+    depthwise(std::make_unique<DepthwiseStep<GroupedS8Args, GroupedS8Kernel, uint8_t>>(),
+              table.grouped_s8, "grouped_s8");
   } else if (integer_ && sparse) {
     grouped(std::make_unique<ConvStep<SparseS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
             "sparse_s8");

@@ -64,6 +64,8 @@ class ConvCore {
                   const Weight* weights);
   template <typename Weight, typename Kernel>
   void pack_rows(const Kernel& kernel, const ConvGeometry& window, const Filter& filter);
+  void pack_narrow(const GroupedS8Kernel& kernel, const ConvGeometry& window,
+                   const int8_t* weights);
   // Packs for the sparse kernel if that may pay; whether it does for the first plan.
   template <typename Weight, typename Sparse>
   bool pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Filter& filter);
@@ -85,6 +87,7 @@ class ConvCore {
   std::vector<float> weight_scale_;  // of each output channel, if dynamic
   ElementType input_type_ = ElementType::kF32;
   bool depthwise_ = false;
+  int64_t width_ = 0;  // channels of a group, if one kernel does all groups (depthwise: 1); else 0
   bool may_keep_low_bits_ = false, low_bits_ = false;
   bool sparse_kernel_ = false;  // whether this ISA has one
   SparsePolicy policy_ = SparsePolicy::kAuto;

@@ -1,6 +1,8 @@
 // 256-bit vectors with vpdpbusd.
 #include "contract.h"
 
+#include "../grouped/contract.h"
+
 #include <immintrin.h>
 
 #include <cstring>
@@ -15,14 +17,21 @@ Vector::I dpbusd(Vector::I acc, Vector::B x, Vector::B w) {
 }
 #include "dot_u8.inl.h"
 #include "s8.inl.h"
+// In its blocks and lanes.
+#include "../grouped/grouped.inl.h"
 }  // namespace wide
 namespace half = wide;
 
 #include "run_s8.inl.h"
+// Likewise.
+#include "../grouped/run.inl.h"
 
 }  // namespace
 
 extern const DepthwiseS8Kernel depthwise_s8;
 const DepthwiseS8Kernel depthwise_s8 = {packed_bytes_s8, pack_s8, run_s8};
+
+extern const GroupedS8Kernel grouped_s8;
+const GroupedS8Kernel grouped_s8 = {packed_bytes_grouped, pack_grouped, run_grouped, 8};
 
 }  // namespace glz::avxvnni

@@ -150,6 +150,14 @@ struct Vector {
     const B raised = _mm256_max_epi8(_mm256_packs_epi16(pairs_01, pairs_23), codes.lo);
     return _mm256_xor_si256(raised, set_bytes(0x80));
   }
+  // Within each 128 bits: one of their four words in place of all.
+  template <int word>
+  static B spread_word(B x) {
+    return _mm256_shuffle_epi32(x, word * 0x55);
+  }
+  // Of each two times 128 bits, the first (the second) in place of both.
+  static B even_lanes(B x) { return _mm256_permute2x128_si256(x, x, 0x00); }
+  static B odd_lanes(B x) { return _mm256_permute2x128_si256(x, x, 0x11); }
 
   // Four rows of kLanes floats become kLanes rows of four, `stride` floats apart.
   static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {

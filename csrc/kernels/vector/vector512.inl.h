@@ -146,6 +146,14 @@ struct Vector {
     const B raised = _mm512_max_epi8(_mm512_packs_epi16(pairs_01, pairs_23), codes.lo);
     return _mm512_xor_si512(raised, set_bytes(0x80));
   }
+  // Within each 128 bits: one of their four words in place of all.
+  template <int word>
+  static B spread_word(B x) {
+    return _mm512_shuffle_epi32(x, static_cast<_MM_PERM_ENUM>(word * 0x55));
+  }
+  // Of each two times 128 bits, the first (the second) in place of both.
+  static B even_lanes(B x) { return _mm512_shuffle_i64x2(x, x, 0xa0); }
+  static B odd_lanes(B x) { return _mm512_shuffle_i64x2(x, x, 0xf5); }
 
   static void store_columns(F a, F b, F c, F d, float* p, int64_t stride) {
     F rows[4];
