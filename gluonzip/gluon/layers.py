@@ -55,6 +55,10 @@ class Layer:
         if parameter._data is None:
             hint = "run one forward pass" if parameter._deferred_init else "call net.initialize()"
             raise DataError(f"parameter '{self.name}.{attribute}' has no values yet: {hint} first")
+        if getattr(self.block, "_kwargs", {}).get("num_group", 1) > 1:
+            # Inference has oneDNN rearrange this weight later, for operators that cannot read it
+            # so: only a read from Python that comes after that puts it back.
+            mx.nd.waitall()
         value = parameter.list_data()[0]
         if not np.isfinite(view(value)).all():
             raise DataError(
