@@ -93,7 +93,7 @@ RULES: list[tuple[str, Entry]] = [
     (r"^hrnet", _plain("hrnet")),
     (r"^cifar_residualattention", _plain("residual-attention", 32, 32)),
     (r"^cifar", _plain("cifar", 32, 32)),
-    (r"^residualattentionnet", _plain("residual-attention", 224, 64)),
+    (r"^residualattentionnet", _plain("residual-attention", 224, 224)),
     (r"^(inceptionv3|googlenet)$", _plain("inception", 299, 299)),
     (r"^inceptionv3", _plain("inception", 299, 299)),
     (r"^xception", _plain("xception", 299, 96)),

@@ -22,7 +22,8 @@ engine computes what it should; nothing here is about accuracy.
 - **engine**: share of the multiply-accumulates that the gluonzip engine runs (the rest is MXNet's).
 - **fp32**: largest difference between the fp32 engine and MXNet, over the largest output. With a
   star: of what suppression and sorting are given, each part of the engine fed with MXNet's own
-  tensors, because they turn a last digit into another box.
+  tensors, because they turn a last digit into another box. In parentheses: how far MXNet's own
+  outputs move when its input changes by one unit in the last place, where that is more than 1e-3.
 - **int8**: the same between the int8 engine and the interpreter that defines it, part by part.
   With a star: operator by operator, each fed with what the engine computed before (a code at a tie
   that an operator in floats rounds the other way grows in a deep network of random weights).
@@ -92,6 +93,8 @@ def _figures(row: dict[str, Any]) -> tuple[str, str, str]:
     fp32 = f"{row['fp32_error']:.1e}"
     if "fp32_error_of_segments" in row:
         fp32 = f"{row['fp32_error_of_segments']:.1e}*"
+    elif "fp32_noise" in row:
+        fp32 = f"{row['fp32_error']:.1e} ({row['fp32_noise']:.1e})"
     int8 = f"{row['int8_error']:.1e}"
     if "int8_error_of_operators" in row:
         int8 = f"{row['int8_error_of_operators']:.1e}*"
