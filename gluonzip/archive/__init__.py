@@ -1,5 +1,7 @@
 """The ``.glz`` format: everything counted, small, safe to read from anyone. See docs/format.md.
 
+The engine reads archives in C++: what handles graphs is imported when it is first named.
+
 >>> import numpy as np
 >>> from gluonzip.graph.ir import Constant, Graph, Input, Node
 >>> dense = Node("dense", "fc", ["x", "w"], ["y"])
@@ -9,22 +11,31 @@ array([[1., 0.],
        [0., 1.]], dtype=float32)
 """
 
-from gluonzip.archive.compare import Difference, diff
-from gluonzip.archive.info import ArchiveInfo, SectionInfo
-from gluonzip.archive.reader import inspect, members, read, read_family
-from gluonzip.archive.writer import family_to_bytes, to_bytes, write, write_family
+import importlib
 
-__all__ = [
-    "ArchiveInfo",
-    "Difference",
-    "SectionInfo",
-    "diff",
-    "family_to_bytes",
-    "inspect",
-    "members",
-    "read",
-    "read_family",
-    "to_bytes",
-    "write",
-    "write_family",
-]
+_LAZY = {
+    "ArchiveInfo": "info",
+    "Difference": "compare",
+    "SectionInfo": "info",
+    "diff": "compare",
+    "family_to_bytes": "writer",
+    "inspect": "reader",
+    "members": "reader",
+    "read": "reader",
+    "read_family": "reader",
+    "to_bytes": "writer",
+    "write": "writer",
+    "write_family": "writer",
+}
+
+__all__ = list(_LAZY)
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"gluonzip.archive.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

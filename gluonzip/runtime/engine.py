@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gluonzip import _core
-from gluonzip.archive import to_bytes
+from gluonzip import _core, archive
 from gluonzip.errors import ConfigError
 from gluonzip.runtime import sparse_costs
 from gluonzip.runtime.limits import hold_against, machine_limits
@@ -93,7 +92,7 @@ class Engine:
 
         ``raw``: no tensor is compressed on the way, which is quicker.
         """
-        data = to_bytes(graph, raw=raw)
+        data = archive.to_bytes(graph, raw=raw)
         sparse_costs.apply(_core.resolve_isa(isa or ""))
         return cls(_core.Engine.from_bytes(data, graph.name, _threads(threads), isa or ""))
 
