@@ -1,6 +1,6 @@
 """The engine and its operators on arrays. Needs NumPy and the compiled core only, never MXNet."""
 
-import gluonzip.archive.core  # noqa: F401  (first: a missing or stale core is named as such)
+import gluonzip.archive.rans  # noqa: F401  (first: it names a missing or stale core as such)
 from gluonzip.runtime.engine import Engine
 from gluonzip.runtime.isa import best_isa, cores, isas, resolve_isa
 from gluonzip.runtime.operators import (
