@@ -125,7 +125,7 @@ def measure(name: str, seed: int, quick: bool = False, parameters: str | None = 
 
 def main() -> None:
     options = benchmark.parser(__doc__)
-    options.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS[:3]))
+    options.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     options.add_argument("--seed", nargs="+", type=int, default=[7])
     chosen = options.parse_args()
     load_extension()
