@@ -239,3 +239,31 @@ def test_flipped_bytes(tmp_path, changes):
     path.write_bytes(data)
     with suppress(GluonzipError):  # and nothing else
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("peak_of", "after", "message"),
+    [
+        ("other", None, "its step is computed from another tensor"),
+        ("x", "Exp", "its step is computed, and not from the peak of its input"),
+    ],
+)
+def test_a_computed_step_that_is_no_peak(tmp_path, peak_of, after, message):
+    """Only the largest magnitude of the same input, over the limit, makes a dynamic quantizer."""
+    node = helper.make_node
+    nodes = [
+        node("Relu", ["x"], ["other"]),
+        node("Abs", [peak_of], ["magnitude"]),
+        node("ReduceMax", ["magnitude"], ["peak"], keepdims=0),
+        node("Div", ["peak", "limit"], ["ratio"]),
+        node("Max", ["ratio", "tiny"], ["least" if after else "step"]),
+        *([node(after, ["least"], ["step"])] if after else []),
+        node("Reciprocal", ["step"], ["inverse"]),
+        node("Mul", ["x", "inverse"], ["scaled"]),
+        node("Clip", ["scaled", "low", "limit"], ["clipped"]),
+        node("Round", ["clipped"], ["codes"], name="rounder"),
+        node("Mul", ["codes", "step"], ["y"]),
+    ]
+    values = {"limit": 127.0, "low": -127.0, "tiny": 1e-38}
+    constants = [numpy_helper.from_array(np.float32(v), name) for name, v in values.items()]
+    fails(tmp_path, model(nodes, constants), f"rounder.*{message}", UnsupportedError)
