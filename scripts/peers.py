@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -181,33 +182,42 @@ def onnx_int8_file(network: str, folder: Path) -> Path:
     path = folder / f"{network}-int8.onnx"
     if path.exists():
         return path
+    from onnxruntime.quantization import QuantType
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    prepared = folder / f"{network}-prepared.onnx"
+    quant_pre_process(str(onnx_file(network, folder)), str(prepared), skip_symbolic_shape=True)
+    data = [inputs(network, 1, seed) for seed in range(8)]
+    unsigned = QuantType.QUInt8
+    quantize_onnx(prepared, path, data, activation_type=unsigned, per_channel=True)
+    return path
+
+
+def quantize_onnx(source: Path, path: Path, data: list[np.ndarray], **options: Any) -> None:
+    """ONNX Runtime's static quantization of the input ``data``: QDQ, int8 weights."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
         QuantType,
         quantize_static,
     )
-    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
         def __init__(self):
-            self.left = [inputs(network, 1, seed) for seed in range(8)]
+            self.left = list(reversed(data))
 
         def get_next(self):
             return {"data": self.left.pop()} if self.left else None
 
-    prepared = folder / f"{network}-prepared.onnx"
-    quant_pre_process(str(onnx_file(network, folder)), str(prepared), skip_symbolic_shape=True)
     quantize_static(
-        str(prepared),
+        str(source),
         str(path),
         Reader(),
         quant_format=QuantFormat.QDQ,
-        activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
-        per_channel=True,
+        reduce_range=False,
+        **options,
     )
-    return path
 
 
 def onnxruntime_session(path: Path, threads: int):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+from peers import quantize_onnx
 
 Answers = Callable[[np.ndarray], np.ndarray]
 Variants = Iterator[tuple[str, Callable[[], Answers]]]
@@ -55,29 +56,8 @@ def onnxruntime(folder: Path, images: np.ndarray, quick: bool) -> Variants:
 
 def quantize_onnxruntime(source: Path, path: Path, data: list[np.ndarray], **options) -> Answers:
     import onnxruntime as ort
-    from onnxruntime.quantization import (
-        CalibrationDataReader,
-        QuantFormat,
-        QuantType,
-        quantize_static,
-    )
 
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.left = list(reversed(data))
-
-        def get_next(self):
-            return {"data": self.left.pop()} if self.left else None
-
-    quantize_static(
-        str(source),
-        str(path),
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        weight_type=QuantType.QInt8,
-        reduce_range=False,
-        **options,
-    )
+    quantize_onnx(source, path, data, **options)
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda x: session.run(None, {"data": x})[0]
 
