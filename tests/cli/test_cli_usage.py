@@ -21,6 +21,12 @@ def test_version_and_help_with_examples(cli):
         assert "--debug" in help_text
 
 
+def test_python_m_is_the_command():
+    command = [sys.executable, "-m", "gluonzip", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == f"gluonzip, version {__version__}"
+
+
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["inspect"], ["bench", "x", "--batch", "0"]])
 def test_wrong_usage_is_exit_code_2(cli, arguments):
     done = cli(*arguments)
