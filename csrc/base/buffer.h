@@ -1,5 +1,8 @@
-// Memory aligned for any vector load (64 bytes), with 64 readable bytes past its end.
+// Memory aligned for any vector load (64 bytes), with 64 readable bytes past its end. What is large
+// asks for huge pages: weights that stream from memory otherwise wait for address translation too.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdlib>
@@ -14,8 +17,11 @@ class Buffer {
   Buffer() = default;
   explicit Buffer(size_t bytes) : size_(bytes) {
     const size_t padded = (bytes + 127) / 64 * 64;
-    data_ = std::aligned_alloc(64, padded);
-    if (data_ == nullptr) throw std::bad_alloc();
+    const size_t alignment = padded < kHugePage ? 64 : kHugePage;
+    if (posix_memalign(&data_, alignment, padded) != 0) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    if (alignment == kHugePage) madvise(data_, padded / kHugePage * kHugePage, MADV_HUGEPAGE);
+#endif
     std::memset(static_cast<char*>(data_) + bytes, 0, padded - bytes);
   }
   Buffer(Buffer&& other) noexcept
@@ -40,6 +46,8 @@ class Buffer {
   size_t size() const { return size_; }
 
  private:
+  static constexpr size_t kHugePage = 2 << 20;
+
   void* data_ = nullptr;
   size_t size_ = 0;
 };
