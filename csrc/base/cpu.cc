@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -149,6 +150,18 @@ int available_cores() {
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return CPU_COUNT(&set);
   const unsigned cores = std::thread::hardware_concurrency();
   return cores == 0 ? 1 : static_cast<int>(cores);
+}
+
+// Not sysconf(), which counts every L3 of an AMD socket.
+int64_t last_level_cache_bytes() {
+  static const int64_t bytes = [] {
+    std::ifstream file("/sys/devices/system/cpu/cpu0/cache/index3/size");
+    int64_t kilobytes = 0;
+    char unit = 0;
+    const bool known = file >> kilobytes >> unit && unit == 'K' && kilobytes > 0;
+    return known ? kilobytes << 10 : int64_t{16} << 20;
+  }();
+  return bytes;
 }
 
 }  // namespace glz

@@ -1,6 +1,7 @@
 // Which instruction sets this machine, its OS and this build have, and which one to use.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -28,5 +29,9 @@ Isa isa_fallback(Isa isa);
 
 // Cores that this process may run on.
 int available_cores();
+
+// Bytes of the cache that cores share, of those of one core; a common size where the OS says
+// nothing.
+int64_t last_level_cache_bytes();
 
 }  // namespace glz

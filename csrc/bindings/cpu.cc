@@ -12,5 +12,6 @@ void bind_cpu(pybind11::module_& m) {
   m.def(
       "resolve_isa", [](const std::string& name) { return glz::isa_name(glz::resolve_isa(name)); },
       pybind11::arg("name") = "");
+  m.def("last_level_cache_bytes", &glz::last_level_cache_bytes);
   m.def("cores", &glz::available_cores);
 }

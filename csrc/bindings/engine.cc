@@ -109,12 +109,14 @@ py::list profile(Engine& engine, const py::list& arrays, int repeat) {
   py::list steps;
   for (size_t i = 0; i < times.size(); ++i) {
     const Step& step = *bound->plan().steps[i];
+    const int64_t runs = bound->plan().runs_of(i);
     const NetworkNode* node = step.node < 0 ? nullptr : &engine.network().nodes()[step.node];
     steps.append(py::dict(py::arg("name") = step_name(step, node),
                           py::arg("op") = node ? node->kind : "convert",
                           py::arg("kernel") = step.kernel, py::arg("note") = step.note,
-                          py::arg("milliseconds") = times[i], py::arg("macs") = step.macs,
-                          py::arg("bytes") = step.bytes, py::arg("tasks") = step.tasks));
+                          py::arg("milliseconds") = times[i], py::arg("macs") = step.macs * runs,
+                          py::arg("bytes") = step.bytes * runs, py::arg("tasks") = step.tasks,
+                          py::arg("chunks") = runs));
   }
   return steps;
 }

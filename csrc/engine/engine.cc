@@ -144,18 +144,31 @@ void Engine::run_steps(BoundPlan& bound, const std::vector<const void*>& inputs,
   }
   const RunContext context{instance->base.data(), instance->workspace.as<char>(),
                            static_cast<size_t>(round_up(plan.workspace_bytes, 64))};
-  for (size_t i = 0; i < plan.steps.size(); ++i) {
-    const Step& step = *plan.steps[i];
-    around(i, [&] {
-      if (step.tasks == 1 || pool_.size() == 1) {
-        for (int64_t task = 0; task < step.tasks; ++task) step.run(context, task, 0);
-      } else {
-        pool_.parallel_for(step.tasks, [&context, &step](int64_t task, int thread) {
-          step.run(context, task, thread);
-        });
-      }
-    });
+  const auto run_part = [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      const Step& step = *plan.steps[i];
+      around(i, [&] {
+        if (step.tasks == 1 || pool_.size() == 1) {
+          for (int64_t task = 0; task < step.tasks; ++task) step.run(context, task, 0);
+        } else {
+          pool_.parallel_for(step.tasks, [&context, &step](int64_t task, int thread) {
+            step.run(context, task, thread);
+          });
+        }
+      });
+    }
+  };
+  const auto move_on = [&](int64_t chunks) {
+    for (size_t i = 0; i < plan.storages.size(); ++i) {
+      instance->base[i] += chunks * plan.storages[i].advance;
+    }
+  };
+  for (int64_t chunk = 0; chunk < plan.chunks && plan.head_steps > 0; ++chunk) {
+    run_part(0, plan.head_steps);
+    move_on(1);
   }
+  if (plan.head_steps > 0) move_on(-plan.chunks);
+  run_part(plan.head_steps, plan.steps.size());
   bound.give_back(std::move(instance));
 }
 
@@ -171,11 +184,12 @@ std::vector<std::vector<double>> Engine::profile(BoundPlan& bound,
   run(bound, inputs, outputs);  // warm up
   std::vector<std::vector<double>> times(bound.plan().steps.size());
   for (int i = 0; i < repeat; ++i) {
+    for (auto& of_step : times) of_step.push_back(0.0);
     run_steps(bound, inputs, outputs, [&](size_t index, const auto& step) {
       const auto begin = Clock::now();
       step();
-      times[index].push_back(
-          std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+      times[index].back() +=
+          std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
     });
   }
   return times;

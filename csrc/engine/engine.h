@@ -59,7 +59,7 @@ class Engine {
   // inputs and outputs: row-major arrays of the plan's shapes.
   void run(BoundPlan& bound, const std::vector<const void*>& inputs,
            const std::vector<void*>& outputs);
-  // Milliseconds of each step, in each of `repeat` runs.
+  // Milliseconds of each step, all chunks together, in each of `repeat` runs.
   std::vector<std::vector<double>> profile(BoundPlan& bound, const std::vector<const void*>& inputs,
                                            const std::vector<void*>& outputs, int repeat);
 

@@ -19,7 +19,8 @@ struct Storage {
   int32_t first = 0, last = 0;
   int64_t offset = 0;
   const void* constant = nullptr;
-  int32_t index = 0;  // of the caller's array
+  int32_t index = 0;    // of the caller's array
+  int64_t advance = 0;  // bytes from one chunk of images to the next, while the head runs
 };
 
 struct Plan {
@@ -27,9 +28,15 @@ struct Plan {
   std::vector<Shape> input_shapes;
   std::vector<TensorType> outputs;  // the network's, then the tapped tensors'
   std::vector<std::unique_ptr<Step>> steps;
+  // The first `head_steps` steps are for a part of the batch and run `chunks` times before the rest
+  // (chunking.h).
+  size_t head_steps = 0;
+  int64_t chunks = 1;
   std::vector<Storage> storages;
   size_t arena_bytes = 0;
   size_t workspace_bytes = 0;  // of one thread
+
+  int64_t runs_of(size_t step) const { return step < head_steps ? chunks : 1; }
 };
 
 // Throws kShape when the inputs do not suit the network. `taps` are tensors to be given out besides

@@ -58,11 +58,16 @@ std::unique_ptr<Plan> Planner::build(const std::vector<Shape>& input_shapes) {
     for (const Tensor& tensor : tensors_) homes.push_back(tensor.home);
     network_.prepare(types_, homes);
   }
+  choose_head();
   choose_planes();
   place_in_concats();
   place_inputs();
+  enter_head();
   const int32_t count = static_cast<int32_t>(network_.nodes().size());
-  for (now_ = 0; now_ < count; ++now_) plan_node();
+  for (now_ = 0; now_ < count; ++now_) {
+    plan_node();
+    if (now_ + 1 == head_.nodes) leave_head();
+  }
   for (size_t i = 0; i < given_out_.size(); ++i) {
     give_out(given_out_[i], static_cast<int32_t>(i));
     plan_->outputs.push_back(types_[given_out_[i]]);
@@ -89,7 +94,12 @@ void Planner::infer_types(const std::vector<Shape>& input_shapes) {
       types_[id].shape = input_shapes[tensor.input];
     }
   }
-  for (const NetworkNode& node : network_.nodes()) {
+  infer_nodes(static_cast<int32_t>(network_.nodes().size()));
+}
+
+void Planner::infer_nodes(int32_t count) {
+  for (int32_t index = 0; index < count; ++index) {
+    const NetworkNode& node = network_.nodes()[index];
     OutputTypes outputs = node.op->infer(input_types(node));
     GLZ_CHECK(outputs.size() == node.outputs.size(), kGraph,
               node.op->label() << " has " << node.outputs.size() << " outputs, must have "
@@ -178,7 +188,7 @@ void Planner::choose_planes() {
   for (const NetworkNode& node : network_.nodes()) {
     const int32_t id = node.outputs[0];
     tensors_[id].planes = types_[id].rank() == 4 && node.op->writes_planes(input_types(node)) &&
-                          only_read_in_planes(id);
+                          only_read_in_planes(id) && (id != head_.handover || aligned_chunks());
   }
 }
 
@@ -190,7 +200,7 @@ bool Planner::can_place(int32_t id, const Tensor& concat, int64_t channel, bool 
   const Traits traits = network_.nodes()[tensor.producer].op->traits();
   const View& out = concat.home;
   return traits.strided_output && !traits.reinterprets && home.layout == Layout::kPixels &&
-         home.type == out.type && home.n == out.n && home.h == out.h && home.w == out.w &&
+         home.type == out.type && home.h == out.h && home.w == out.w && id != head_.handover &&
          channel % kChannelAlign == 0 && (last || home.c % kChannelAlign == 0);
 }
 
@@ -226,6 +236,7 @@ void Planner::place_inputs() {
       plan_->storages[view.ref.storage].constant = network_.constant_values(id);
     } else {
       view.ref.storage = new_storage(Storage::Kind::kInput, view.bytes(), tensor.input);
+      plan_->storages[view.ref.storage].advance = view.bytes();
     }
     tensors_[id].forms = {view};
   }
@@ -292,8 +303,11 @@ View Planner::output(size_t i) {
   Tensor& tensor = tensors_[id];
   if (!tensor.forms.empty()) return touch(tensor.forms[0]);
   if (tensor.planes) {
-    tensor.forms = {temporary(plane_view(types_[id], tensor.home.type))};
-    return touch(tensor.forms[0]);
+    View planes = plane_view(types_[id], tensor.home.type);
+    if (id == head_.handover) planes.stride = plane_pitch(planes.rows() * plan_->chunks);
+    planes.ref.storage = own_storage(id, planes);
+    tensor.forms = {planes};
+    return planes;
   }
   View view = tensor.home;
   int32_t root = id;
@@ -306,7 +320,7 @@ View Planner::output(size_t i) {
     const int32_t direct = direct_output(root);
     tensors_[root].storage =
         direct >= 0 ? new_storage(Storage::Kind::kOutput, tensors_[root].home.bytes(), direct)
-                    : new_storage(Storage::Kind::kArena, tensors_[root].home.bytes());
+                    : own_storage(root, tensors_[root].home);
   }
   view.ref = {tensors_[root].storage, channel * view.element_bytes()};
   if (view.layout == Layout::kPixels) view.stride = tensors_[root].home.stride;

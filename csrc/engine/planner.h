@@ -2,6 +2,7 @@
 // steps.
 #pragma once
 
+#include "chunking.h"
 #include "plan.h"
 
 namespace glz {
@@ -48,9 +49,14 @@ class Planner final : public OpPlan {
   bool given_out(int32_t tensor) const;
 
   void infer_types(const std::vector<Shape>& input_shapes);
+  void infer_nodes(int32_t count);
   void find_uses();
   void choose_homes();
   bool flattens(const NetworkNode& node) const;
+  void choose_head();
+  void enter_head();
+  void leave_head();
+  bool aligned_chunks() const;
   void choose_planes();
   InputTypes input_types(const NetworkNode& node) const;
   bool only_read_in_planes(int32_t tensor) const;
@@ -62,6 +68,7 @@ class Planner final : public OpPlan {
   int32_t direct_output(int32_t tensor) const;
 
   int32_t new_storage(Storage::Kind kind, int64_t bytes, int32_t index = 0);
+  int32_t own_storage(int32_t tensor, const View& view);
   View touch(View view);
   View outside_planes(int32_t tensor);
   View converted(int32_t tensor, Layout layout, ElementType type, bool compact);
@@ -75,6 +82,7 @@ class Planner final : public OpPlan {
   std::vector<Uses> uses_;
   std::vector<Tensor> tensors_;
   int32_t now_ = 0;  // the node being planned; their number while giving out
+  Chunking head_;
 };
 
 }  // namespace glz

@@ -96,6 +96,11 @@ class Binary final : public PlainOp {
                                 [&](const auto& f) { return node.op() == f.name; })),
         tail_(read_tail(node)) {}
 
+  // Axis 0 of an operand of fewer axes meets another axis of the output.
+  bool per_image(const InputTypes& inputs) const override {
+    return inputs[0]->rank() == inputs[1]->rank();
+  }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape &a = inputs[0]->shape, &b = inputs[1]->shape;
     Shape shape(std::max(a.size(), b.size()), 1);

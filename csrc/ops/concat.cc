@@ -37,6 +37,8 @@ class Concat final : public Op {
     return traits;
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     Shape shape = inputs[0]->shape;
     const size_t axis = resolve_axis(axis_, shape.size(), label_);

@@ -26,6 +26,8 @@ class Conv2d final : public Op {
     check_bias(bias_, out_, label_);
   }
 
+  bool per_image(const InputTypes&) const override { return !dynamic_; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(x.size() == 4, kShape,

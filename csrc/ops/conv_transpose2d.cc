@@ -100,6 +100,8 @@ class ConvTranspose2d final : public Op {
     find_phases();
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(x.size() == 4 && x[1] == in_, kShape,

@@ -23,6 +23,8 @@ class Dense final : public Op {
     check_bias(bias_, out_, label_);
   }
 
+  bool per_image(const InputTypes&) const override { return !dynamic_; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(!x.empty(), kShape, label_ << ": the input must have at least one axis");

@@ -118,6 +118,8 @@ class PRelu final : public PlainOp {
     slopes_ = real_values(*slope_);
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(slope_->shape == Shape{1} || (x.size() > 1 && slope_->shape == Shape{x[1]}), kShape,

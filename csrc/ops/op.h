@@ -66,6 +66,12 @@ class Op {
   // Types of the outputs. Throws kShape, naming the node, when the inputs do not fit.
   virtual OutputTypes infer(const InputTypes& inputs) const = 0;
   virtual Traits traits() const { return {}; }
+  // Whether axis 0 counts images and those of the output depend on the same ones of the inputs
+  // alone: then a batch may be run in parts. (The planner sees to the shapes.)
+  virtual bool per_image(const InputTypes& inputs) const {
+    (void)inputs;
+    return false;
+  }
 
   // Whether the constant at input i is packed by prepare() and not needed afterwards.
   virtual bool absorbs(size_t i) const {

@@ -95,6 +95,8 @@ class Pool final : public Op {
     out_ = node.out_codes();
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(x.size() == 4, kShape,

@@ -24,6 +24,7 @@ class Quantize final : public Op {
     node.scale("scale");  // must be there
   }
   Traits traits() const override { return elementwise(); }
+  bool per_image(const InputTypes&) const override { return true; }
   OutputTypes infer(const InputTypes& inputs) const override {
     return {out_.type(inputs[0]->shape)};
   }
@@ -43,6 +44,7 @@ class Dequantize final : public Op {
  public:
   using Op::Op;
   Traits traits() const override { return elementwise(); }
+  bool per_image(const InputTypes&) const override { return true; }
   OutputTypes infer(const InputTypes& inputs) const override { return {{inputs[0]->shape}}; }
   void plan(OpPlan& plan) const override {
     plan.add(make_convert(plan.input(0), plan.output(), plan.input_type(0), plan.table(),
@@ -65,6 +67,7 @@ class FakeQuantize final : public PlainOp {
   void prepare(const InputTypes&, const std::vector<View>&, const KernelTable&) override {
     scales_ = real_values(*scale_);
   }
+  bool per_image(const InputTypes&) const override { return true; }
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     const bool each = !scale_->shape.empty();

@@ -93,6 +93,8 @@ class Reinterpret final : public Op {
   Reinterpret(const Node& node, ShapeRule rule, std::vector<int64_t> numbers)
       : Op(node), rule_(rule), numbers_(std::move(numbers)) {}
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     TensorType type = *inputs[0];
     type.shape = rule_(type.shape, numbers_, label_);

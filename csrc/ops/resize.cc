@@ -14,6 +14,8 @@ class Resize : public Op {
   Resize(const Node& node, const char* size)
       : Op(node), out_(node.out_codes()), size_(read_sizes(node, size, 2, 1, {})) {}
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     GLZ_CHECK(x.size() == 4, kShape,

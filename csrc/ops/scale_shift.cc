@@ -40,6 +40,8 @@ class ScaleShift final : public Op {
     }
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     const int64_t channels = x[resolve_axis(axis_, x.size(), label_)];

@@ -103,6 +103,8 @@ class SliceAxis final : public MoveOp {
         begin_(node.integer("begin", 0)),
         end_(node.integer("end", (int64_t{1} << 31) - 1)) {}
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     Shape shape = inputs[0]->shape;
     const size_t axis = resolve_axis(axis_, shape.size(), label_);
@@ -145,6 +147,8 @@ class Split final : public MoveOp {
         axis_(node.integer("axis", 1)),
         squeeze_(node.flag("squeeze", false)),
         parts_(static_cast<int64_t>(node.outputs())) {}
+
+  bool per_image(const InputTypes&) const override { return true; }
 
   OutputTypes infer(const InputTypes& inputs) const override {
     Shape shape = inputs[0]->shape;
@@ -197,6 +201,8 @@ class Pad final : public MoveOp {
                 label_ << ": width is " << width << ", must not be negative");
     }
   }
+
+  bool per_image(const InputTypes&) const override { return true; }
 
   OutputTypes infer(const InputTypes& inputs) const override {
     Shape shape = inputs[0]->shape;
@@ -256,6 +262,8 @@ class Upsample final : public MoveOp {
     GLZ_CHECK(factor_ > 0 && factor_ < (int64_t{1} << 31), kGraph,
               label_ << ": factor is " << factor_ << ", must be positive");
   }
+
+  bool per_image(const InputTypes&) const override { return true; }
 
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;

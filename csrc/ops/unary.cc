@@ -85,6 +85,8 @@ class Unary final : public Op {
     return traits;
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const TensorType& x = *inputs[0];
     if (on_codes_ && x.quantized() && !out_.wanted()) return {x};

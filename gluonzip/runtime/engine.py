@@ -181,9 +181,10 @@ class Engine:
 
         One dict a node that takes time: name, op, kernel, note (why a layer with constant weights
         runs dense or sparse, else empty), milliseconds (median of ``repeat`` runs), macs
-        (multiply-accumulates), bytes (read and written, each tensor once), share (of the total
-        time), macs_per_second, bytes_per_second; with ``limits`` also limit (what binds it:
-        ``s8``, ``f32`` or ``memory``) and share_of_limit (how much of it is reached), against
+        (multiply-accumulates), bytes (read and written, each tensor once a chunk), chunks (how
+        many parts of the batch it ran for, one after another), share (of the total time),
+        macs_per_second, bytes_per_second; with ``limits`` also limit (what binds it: ``s8``,
+        ``f32`` or ``memory``) and share_of_limit (how much of it is reached), against
         :meth:`limits`. Nodes that were fused into others or only alias memory are absent.
         """
         rows: dict[str, dict[str, Any]] = {}
@@ -191,7 +192,7 @@ class Engine:
             row = rows.setdefault(
                 step["name"],
                 {"name": step["name"], "op": step["op"], "kernel": [], "note": "",
-                 "milliseconds": 0.0, "macs": 0, "bytes": 0},
+                 "milliseconds": 0.0, "macs": 0, "bytes": 0, "chunks": step["chunks"]},
             )  # fmt: skip
             row["note"] = row["note"] or step["note"]
             row["kernel"].append(step["kernel"])

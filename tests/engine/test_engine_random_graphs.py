@@ -3,10 +3,13 @@ interpreter, on any number of threads."""
 
 from __future__ import annotations
 
+import os
+from unittest import mock
+
 import numpy as np
 import pytest
 from engine_graphs import check, floats, image, weight
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from gluonzip.graph import Graph, Input, Node
@@ -29,7 +32,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.constants = {}
         shape = (
-            draw(st.integers(1, 3)),
+            draw(st.integers(1, 4)),
             draw(st.integers(1, 9)),
             *draw(st.tuples(*[st.integers(4, 9)] * 2)),
         )
@@ -160,6 +163,20 @@ def test_int8_networks(network, threads, isa):
 def test_float_networks(network, threads, isa):
     graph, x = network
     check(graph, x, threads=threads, isa=isa, rtol=1e-4)
+
+
+@DETERMINISTIC
+@given(st.booleans().flatmap(networks), st.integers(1, 2), st.integers(1, 2))
+def test_chunks_of_a_batch_change_nothing(network, threads, images):
+    graph, x = network
+    results = []
+    for chunk in ("never", str(images)):
+        with mock.patch.dict(os.environ, {"GLUONZIP_CHUNK": chunk}):
+            engine = Engine.from_graph(graph, threads=threads)
+            results.append(engine(x))
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_array_equal(whole, parts)
+    event(f"chunks: {max(row['chunks'] for row in engine.profile(x, repeat=1, limits=False))}")
 
 
 def chain_of_concats() -> Graph:
