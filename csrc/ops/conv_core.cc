@@ -406,7 +406,8 @@ TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel) const 
     part.ow = std::min(tiles * kPixelAlign, g.rows());
     part.out_channels = std::min(panels * panel, g.out_channels);
     const double share = static_cast<double>(part.out_channels) / g.out_channels;
-    return sparse_nanoseconds(part, integer_, words * share);
+    return sparse_nanoseconds(part, integer_, words * share) +
+           sparse_read_nanoseconds(part, integer_);
   };
 }
 

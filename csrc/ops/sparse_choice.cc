@@ -113,6 +113,13 @@ double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words) {
   return total(sparse_counts(g, integer, words), sparse_costs(integer));
 }
 
+double sparse_read_nanoseconds(const ConvGeometry& g, bool integer) {
+  if (form_of(g).one_pixel()) return 0;
+  const double vectors = static_cast<double>(ceil_div(g.rows(), kLanes));
+  const double each = g.sw == 1 ? 1.0 : 4.0;
+  return each * vectors * static_cast<double>(depth_of(g, integer).tap_words);
+}
+
 SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available,
                            SparsePolicy policy) {
   const int64_t all = g.out_channels * depth_of(g, integer).words;

@@ -30,6 +30,10 @@ void set_sparse_costs(bool integer, const std::map<std::string, double>& costs);
 // The estimated time of a sparse layer, or of a part of it, on one core.
 double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words);
 
+// What it costs beyond that to read its inputs from a far cache once, as each of its tasks does:
+// scattered lines, if there are strides.
+double sparse_read_nanoseconds(const ConvGeometry& g, bool integer);
+
 struct SparseChoice {
   bool sparse = false;
   std::string why;  // "25% of 36864 words; estimated at 0.52 of the dense kernel's time"

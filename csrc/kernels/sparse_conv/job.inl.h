@@ -27,7 +27,8 @@ struct Workspace {
 };
 
 // Of a tile in any form but that of one pixel: the widest is the largest.
-constexpr int64_t kTileBytes = (SparseForm{kMostVectors}.slice_words() + 4) * kMostVectors * kBytes;
+constexpr int64_t kTileBytes =
+    (SparseForm{kMostVectors}.slice_words<Kernel::Weight>() + 4) * kMostVectors * kBytes;
 
 Workspace make_workspace(const ConvGeometry& g) {
   const SparseDepth depth = sparse_depth<Kernel::Weight>(g, {kMostVectors});

@@ -1,9 +1,10 @@
 // The sums of R output channels of a pair. One present word of weights is one broadcast, multiplied
 // into all pixels of the tile; one that is absent costs nothing. Included after job.inl.h.
 
-// Channels that are computed together: where a tile has few vectors, for the latency of a product.
+// Channels that are computed together, if their sums fit the registers: for the latency of a
+// product where a tile has few vectors, and for one end of a loop instead of two.
 template <int V>
-constexpr int kRows = 2 * V <= kMaxVecs ? 2 : 1;
+constexpr int kRows = 2 * V <= Pixels::kRegisters ? 2 : 1;
 // Few vectors get two sets of sums, likewise.
 template <int V>
 constexpr int kSets = 2 * V* kRows<V> <= Pixels::kAccumulators ? 2 : 1;
@@ -55,11 +56,13 @@ GLZ_INLINE void multiply(const uint32_t* words, const uint16_t* index, int64_t c
   });
 }
 
-// The channels [first, first + 2 * pairs) of a block in the slice that is staged. The last slice's
-// sums go to job.sums, the others' to job.partial.
-template <int V>
-void multiply_block(const Job& job, int64_t slice, int64_t first, int64_t pairs) {
+// The channels [first, first + 2 * pairs) of a block in the slice that is staged.
+template <int V, Ending kEnding>
+void multiply_block(const Job& job, const Chunk& chunk, int64_t slice, int64_t first,
+                    int64_t pairs) {
   constexpr int R = kRows<V>;
+  constexpr bool kResidual = kEnding == Ending::kOutputWithResidual;
+  constexpr bool kInPlace = kResidual || kEnding == Ending::kOutput;
   // Copies: stores of sums cannot change them.
   const uint32_t* words = job.weights.words;
   const uint16_t* index = job.weights.index;
@@ -69,7 +72,8 @@ void multiply_block(const Job& job, int64_t slice, int64_t first, int64_t pairs)
   const uint8_t* order = job.weights.order + 2 * at;
   const char* tile = job.tile;
   char* partial = job.partial + first * kPitch;
-  char* to = slice + 1 == job.depth.slices ? job.sums : partial;
+  char* to = kEnding == Ending::kSums ? job.sums : partial;
+  const Constants constants(job.e);
   for (int64_t pair = 0; pair < pairs; ++pair, ++begin) {
     const int64_t count = (begin[1] - begin[0]) / 2;
     int64_t from = begin[0];
@@ -85,12 +89,34 @@ void multiply_block(const Job& job, int64_t slice, int64_t first, int64_t pairs)
                                       ? Kernel::start(start[channel])
                                       : Kernel::from_bits(Pixels::load(before + v.value * kBytes));
         });
+        if (kInPlace) foresee<V, kResidual>(job, chunk, first + order[r.value + kForesight]);
       });
       multiply<V, R>(words + from, index + from, count, tile, acc);
-      unroll<R * V>([&](auto j) GLZ_UNROLLED {
-        constexpr int i = j.value / V, v = j.value % V;
-        Pixels::store(to + place[i] + v * kBytes, acc[i][v]);
+      unroll<R>([&](auto r) GLZ_UNROLLED {
+        constexpr int i = r.value;
+        if constexpr (kInPlace) {
+          const int64_t channel = first + order[i];
+          if (channel < job.g.out_channels) {
+            finish_in_place<V, kResidual>(job, chunk, constants, channel, acc[i]);
+          }
+        } else {
+          unroll<V>([&](auto v) GLZ_UNROLLED {
+            Pixels::store(to + place[i] + v.value * kBytes, acc[i][v.value]);
+          });
+        }
       });
     }
   }
+}
+
+template <int V>
+auto multiply_blocks(Ending ending) {
+  if constexpr (!Kernel::kInteger) {
+    if (ending == Ending::kOutput) return multiply_block<V, Ending::kOutput>;
+    if (ending == Ending::kOutputWithResidual) {
+      return multiply_block<V, Ending::kOutputWithResidual>;
+    }
+  }
+  return ending == Ending::kSums ? multiply_block<V, Ending::kSums>
+                                 : multiply_block<V, Ending::kPartial>;
 }

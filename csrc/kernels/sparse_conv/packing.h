@@ -39,8 +39,12 @@ constexpr int64_t kIndexSlack = 8;
 struct SparseForm {
   int64_t vectors;
   constexpr bool one_pixel() const { return vectors == 1; }
-  // At most: 40 KB of tile; or what an index can say.
-  constexpr int64_t slice_words() const { return one_pixel() ? 65000 : 640 / vectors; }
+  // At most: 40 KB of tile, 50 for float32, as few of its words are used and sums would be kept and
+  // fetched too often; or what an index can say.
+  template <typename Weight>
+  constexpr int64_t slice_words() const {
+    return one_pixel() ? 65000 : (sizeof(Weight) == 4 ? 800 : 640) / vectors;
+  }
   constexpr int64_t unit() const { return one_pixel() ? 1 : 8 * vectors; }
 };
 constexpr int64_t kMostVectors = 8;
@@ -76,7 +80,7 @@ struct SparseDepth {
 template <typename Weight>
 static inline SparseDepth sparse_depth(const ConvGeometry& g, SparseForm form) {
   const int64_t per_tap = (g.channels + kPerWord<Weight> - 1) / kPerWord<Weight>;
-  const int64_t words = per_tap * g.kh * g.kw, most = form.slice_words();
+  const int64_t words = per_tap * g.kh * g.kw, most = form.slice_words<Weight>();
   return {per_tap, words, (words + most - 1) / most};
 }
 

@@ -5,9 +5,11 @@ struct Pixels {
   using I = __m256i;
   using F = __m256;
   using Lanes = __m256i;
+  struct Wide {};  // gathers need none
   static constexpr int kLanes = 8;
   static constexpr int64_t kBytes = 32;
   static constexpr int kAccumulators = 8;
+  static constexpr int kRegisters = 8;  // of sums, at most
 
   static I set(int32_t x) { return _mm256_set1_epi32(x); }
   static I load(const void* p) { return _mm256_load_si256((const I*)p); }
@@ -19,8 +21,9 @@ struct Pixels {
   static Lanes lanes(int64_t begin, int64_t end) {
     return _mm256_andnot_si256(Vector::first(begin), Vector::first(end));
   }
+  static Wide wide(Lanes) { return {}; }
   template <int kStep>
-  static I load_lanes(I x, Lanes lanes, const char* p, int64_t step) {
+  static I load_lanes(I x, Lanes lanes, Wide, const char* p, int64_t step) {
     const int* from = reinterpret_cast<const int*>(p);
     if (kStep == 1) return _mm256_blendv_epi8(x, _mm256_maskload_epi32(from, lanes), lanes);
     const I apart = set(kStep == 0 ? static_cast<int32_t>(step) : kStep);

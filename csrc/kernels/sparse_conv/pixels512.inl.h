@@ -4,9 +4,11 @@ struct Pixels {
   using I = __m512i;
   using F = __m512;
   using Lanes = __mmask16;
+  using Wide = uint32_t;
   static constexpr int kLanes = 16;
   static constexpr int64_t kBytes = 64;
   static constexpr int kAccumulators = 12;  // that hide a product's latency and leave room
+  static constexpr int kRegisters = 16;     // of sums, at most
 
   static I set(int32_t x) { return _mm512_set1_epi32(x); }
   static I load(const void* p) { return _mm512_load_si512(p); }
@@ -19,12 +21,19 @@ struct Pixels {
   static Lanes lanes(int64_t begin, int64_t end) {
     return static_cast<Lanes>((1u << end) - (1u << begin));
   }
+  // Bit i to bit 2 i: the lanes of two vectors that have them in every other word.
+  static Wide wide(Lanes lanes) {
+    uint32_t x = lanes;
+    x = (x | x << 8) & 0x00ff00ff;
+    x = (x | x << 4) & 0x0f0f0f0f;
+    x = (x | x << 2) & 0x33333333;
+    return (x | x << 1) & 0x55555555;
+  }
   // Words from `p` (lane 0) on, kStep apart, or `step` if that is 0; other lanes stay.
   template <int kStep>
-  static I load_lanes(I x, Lanes lanes, const char* p, int64_t step) {
+  static I load_lanes(I x, Lanes lanes, Wide wide, const char* p, int64_t step) {
     if (kStep == 1) return _mm512_mask_loadu_epi32(x, lanes, p);
     if (kStep == 2) {
-      const uint32_t wide = spread(lanes);
       const I low = _mm512_maskz_loadu_epi32(static_cast<Lanes>(wide), p);
       const I high = _mm512_maskz_loadu_epi32(static_cast<Lanes>(wide >> 16), p + 64);
       const I even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -93,13 +102,6 @@ struct Pixels {
   static constexpr int word_of_byte(int i) { return static_cast<int>(0x80808000u) + i; }
   static I ascending() {
     return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  }
-  // Bit i to bit 2 i.
-  static uint32_t spread(uint32_t x) {
-    x = (x | x << 8) & 0x00ff00ff;
-    x = (x | x << 4) & 0x0f0f0f0f;
-    x = (x | x << 2) & 0x33333333;
-    return (x | x << 1) & 0x55555555;
   }
   // 4 x 4 words within each 128-bit lane.
   GLZ_INLINE static void transpose(const I (&in)[4], I (&out)[4]) {

@@ -11,6 +11,7 @@
 //
 #include "finish_planes.inl.h"
 //
+#include "finish_in_place.inl.h"
 #include "finish_pixels.inl.h"
 #include "multiply.inl.h"
 #include "stage_pixels.inl.h"
@@ -58,10 +59,12 @@ void run_chunk(const Job& job, Chunk* chunk) {
   const int64_t to = least(job.g.out_channels, job.panel_end * kPanel);
   for (int64_t slice = 0; slice < job.depth.slices; ++slice) {
     stage<V>(job, *chunk, job.depth.begin(slice), job.depth.begin(slice + 1), job.tile);
+    const Ending ending = ending_of(job, slice);
+    const auto multiply = multiply_blocks<V>(ending);
     for (int64_t first = from; first < to; first += kSparseBlock) {
       const int64_t end = least(to, first + kSparseBlock);
-      multiply_block<V>(job, slice, first, parts(end - first, 2));
-      if (slice + 1 == job.depth.slices) finish_block(job, *chunk, first, end);
+      multiply(job, *chunk, slice, first, parts(end - first, 2));
+      if (ending == Ending::kSums) finish_block(job, *chunk, first, end);
     }
   }
 }

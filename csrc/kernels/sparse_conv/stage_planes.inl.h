@@ -42,6 +42,7 @@ void find_runs(const Job& job, int64_t vecs, Chunk* chunk) {
 // The lanes of a vector that read the image, and where lane 0 would.
 struct Piece {
   Pixels::Lanes lanes;
+  Pixels::Wide wide;
   const char* from;
 };
 
@@ -54,8 +55,8 @@ int find_pieces(const ConvGeometry& g, const Run* run, const Run* end, int64_t c
   for (; run != end; ++run) {
     const Span span = column < kColumns ? run->inside[column] : inside(g, *run, right);
     if (span.begin == span.end || static_cast<uint64_t>(run->ih + down) >= h) continue;
-    pieces[count].lanes = Pixels::lanes(span.begin, span.end);
-    pieces[count++].from = plane + 4 * run->place;
+    const Pixels::Lanes lanes = Pixels::lanes(span.begin, span.end);
+    pieces[count++] = {lanes, Pixels::wide(lanes), plane + 4 * run->place};
   }
   return count;
 }
@@ -74,7 +75,8 @@ void stage_vector(const Job& job, const Piece* pieces, int many, int64_t count, 
   for (int64_t word = 0, at = 0; word < count; ++word, at += pitch, to += tile_pitch) {
     Pixels::I x = pad;
     const auto load = [&](const Piece& piece) GLZ_UNROLLED {
-      x = Pixels::load_lanes<kStep>(x, piece.lanes, piece.from + at, apart);
+      const char* from = piece.from + at;
+      x = Pixels::load_lanes<kStep>(x, piece.lanes, piece.wide, from, apart);
     };
     if (kPieces < 0) {
       for (int i = 0; i < many; ++i) load(pieces[i]);
@@ -87,15 +89,42 @@ void stage_vector(const Job& job, const Piece* pieces, int many, int64_t count, 
 
 template <int kStep>
 void stage_any(const Job& job, const Piece* pieces, int many, int64_t count, char* to) {
-  switch (many) {
-    case 0:
-      return stage_vector<kStep, 0>(job, pieces, many, count, to);
-    case 1:
-      return stage_vector<kStep, 1>(job, pieces, many, count, to);
-    case 2:
-      return stage_vector<kStep, 2>(job, pieces, many, count, to);
-    default:
-      return stage_vector<kStep, -1>(job, pieces, many, count, to);
+  using Function = void (*)(const Job&, const Piece*, int, int64_t, char*);
+  constexpr Function kPieces[] = {stage_vector<kStep, 0>, stage_vector<kStep, 1>,
+                                  stage_vector<kStep, 2>, stage_vector<kStep, -1>};
+  kPieces[least(many, 3)](job, pieces, many, count, to);
+}
+
+// Short rows with gaps between them lie in many cache lines: a plane at a time, so that its lines
+// are used while they are there.
+template <int kStep, int V>
+void stage_scattered(const Job& job, const Piece* pieces, const int (&end)[V], int64_t count,
+                     char* to) {
+  constexpr int64_t kAhead = 6;  // planes
+  const Pixels::I pad = Pixels::set(static_cast<int32_t>(pad_word(job.g)));
+  const int64_t pitch = 4 * job.pitch.input, tile_pitch = job.tile_pitch, apart = job.g.sw;
+  for (int64_t word = 0, at = 0; word < count; ++word, at += pitch, to += tile_pitch) {
+    const Piece* piece = pieces;
+    for (int v = 0; v < V; ++v) {
+      Pixels::I x = pad;
+      for (; piece != pieces + end[v]; ++piece) {
+        const char* from = piece->from + at;
+        __builtin_prefetch(from + kAhead * pitch);
+        x = Pixels::load_lanes<kStep>(x, piece->lanes, piece->wide, from, apart);
+      }
+      Pixels::store(to + v * kBytes, x);
+    }
+  }
+}
+
+template <int kStep, int V>
+void stage_tap(const Job& job, const Piece* pieces, const int (&end)[V], int64_t count, char* to) {
+  if (kStep != 1 && end[V - 1] > 2 * V) {
+    return stage_scattered<kStep, V>(job, pieces, end, count, to);
+  }
+  for (int v = 0; v < V; ++v, to += kBytes) {
+    const int begin = v == 0 ? 0 : end[v - 1];
+    stage_any<kStep>(job, pieces + begin, end[v] - begin, count, to);
   }
 }
 
@@ -117,16 +146,12 @@ void stage_planes(const Job& job, const Chunk& chunk, int64_t tap, int64_t first
   const ConvGeometry& g = job.g;
   const int64_t column = tap % g.kw, down = tap / g.kw * g.dh, right = column * g.dw;
   plane += 4 * (down * g.w + right);
-  for (int v = 0; v < V; ++v, to += kBytes) {
-    Piece pieces[kLanes];
-    const int many = find_pieces(g, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1],
-                                 column, down, right, plane, pieces);
-    if (g.sw == 1) {
-      stage_any<1>(job, pieces, many, count, to);
-    } else if (g.sw == 2) {
-      stage_any<2>(job, pieces, many, count, to);
-    } else {
-      stage_any<0>(job, pieces, many, count, to);
-    }
+  Piece pieces[V * kLanes];
+  int end[V];
+  for (int v = 0, many = 0; v < V; ++v) {
+    end[v] = many += find_pieces(g, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1],
+                                 column, down, right, plane, pieces + many);
   }
+  const auto stage = g.sw == 1 ? stage_tap<1, V> : g.sw == 2 ? stage_tap<2, V> : stage_tap<0, V>;
+  stage(job, pieces, end, count, to);
 }

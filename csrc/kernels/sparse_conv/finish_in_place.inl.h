@@ -1,0 +1,48 @@
+// The epilogue of float32 in planes, from registers: a channel is a plane. Included after
+// finish_planes.inl.h.
+
+// What a slice's sums become.
+enum class Ending { kPartial, kSums, kOutput, kOutputWithResidual };
+
+Ending ending_of(const Job& job, int64_t slice) {
+  if (slice + 1 < job.depth.slices) return Ending::kPartial;
+  if (Kernel::kInteger || job.pitch.output == 0) return Ending::kSums;
+  return job.e.residual != nullptr ? Ending::kOutputWithResidual : Ending::kOutput;
+}
+
+// Where a channel of the chunk is in planes of float32.
+struct PlanePlaces {
+  char* out;
+  const char* added;
+
+  GLZ_INLINE PlanePlaces(const Job& job, const Chunk& chunk, int64_t channel)
+      : out(static_cast<char*>(job.e.output) + 4 * (channel * job.pitch.output + chunk.row)),
+        added(static_cast<const char*>(job.e.residual) +
+              4 * (channel * job.pitch.residual + chunk.row)) {}
+};
+
+template <int V, bool kResidual>
+GLZ_INLINE void finish_in_place(const Job& job, const Chunk& chunk, const Constants& constants,
+                                int64_t channel, const Kernel::Acc (&acc)[V]) {
+  const PlanePlaces at(job, chunk, channel);
+  const Factors factors(job.e, channel);
+  unroll<V>([&](auto v) GLZ_UNROLLED {
+    Pixels::F y = Vector::add(Vector::to_float(acc[v.value]), factors.bias[0]);
+    if (kResidual) {
+      const Pixels::I residual = Pixels::load(at.added + v.value * kBytes);
+      y = Vector::fma(Pixels::as_float(residual), constants.factor, y);
+    }
+    Pixels::store(at.out + v.value * kBytes, constants.activated(y));
+  });
+}
+
+// Asks for the lines that it will want, this many channels before.
+constexpr int kForesight = 2;
+template <int V, bool kResidual>
+GLZ_INLINE void foresee(const Job& job, const Chunk& chunk, int64_t channel) {
+  const PlanePlaces at(job, chunk, channel);
+  unroll<V>([&](auto v) GLZ_UNROLLED {
+    if (kResidual) __builtin_prefetch(at.added + v.value * kBytes);
+    __builtin_prefetch(at.out + v.value * kBytes, 1);
+  });
+}
