@@ -170,8 +170,10 @@ class Binary(WeightQuantization):
 
 @dataclass(frozen=True)
 class ActivationQuantization:
-    """Symmetric integers for the inputs of layers, one scale a tensor.
+    """Integers for the inputs of layers, one scale a tensor, zero point 0.
 
+    Codes are symmetric, or 0 to ``2^bits - 1`` where calibration saw nothing below zero: behind a
+    ReLU, say. ``signed=True`` makes them symmetric everywhere, as those of mode "dynamic" are.
     ``mode``: "static", a scale found by ``observer`` on calibration data; "dynamic", that of the
     largest magnitude in each batch as it comes; "none", activations stay float32 (weight-only).
     ``observer``: a name (``minmax``, ``moving_average``, ``percentile``, ``kl``, ``mse``) or a
@@ -183,10 +185,13 @@ class ActivationQuantization:
     observer: str | Callable[..., float] = "minmax"
     scale: str = "observed"
     mode: str = "static"
+    signed: bool = False
 
     def __post_init__(self) -> None:
         max_code(self.bits)
         _check_scale(self.scale, "observed")
+        if not isinstance(self.signed, bool):
+            raise ConfigError(f"signed = {self.signed!r} must be True or False")
         if self.mode not in MODES:
             raise ConfigError(f"mode = {self.mode!r} is unknown; use one of {list(MODES)}")
         if self.scale == "learned" and self.mode != "static":

@@ -30,7 +30,7 @@ class Choices:
     (32: the layer stays in float32; 16: and its weights are stored in float16); ``observers``: by
     tensor, where it is not ``observer``; ``balance``: its strength, 0 for none;
     ``fitted_to``: the observers by tensor that reconstruction reckoned with; ``floats``: layers
-    left in float32."""
+    left in float32; ``signed``: no activation gets unsigned codes."""
 
     weights: WeightQuantization = PER_CHANNEL
     bits: Mapping[str, int] = field(default_factory=dict)
@@ -44,6 +44,7 @@ class Choices:
     reconstruct: bool = False
     fitted_to: Mapping[str, str] = field(default_factory=dict)
     floats: frozenset[str] = frozenset()
+    signed: bool = False
 
     @property
     def in_floats(self) -> frozenset[str]:

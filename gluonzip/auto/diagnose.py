@@ -181,7 +181,7 @@ class _Layer:
         self.channels = [ChannelRange() for _ in range(2)]
         quantizer = pair.quantizer if self.alone else None
         self.bits = quantizer.bits if quantizer else None
-        self.clipping = Clipping(quantizer.scale, quantizer.limit) if quantizer else None
+        self.clipping = Clipping(quantizer.scale, quantizer.limits) if quantizer else None
         self.weight = _weight_error(dense, compressed, pair)
 
     @property
@@ -220,7 +220,8 @@ class _Layer:
             return None
         saturated = self.clipping.clipped / max(self.clipping.count, 1)
         quality = self.clipping.comparison.quality()
-        return InputRange(self.bits, saturated, self.clipping.largest, quality)
+        unsigned = self.clipping.limits[0] == 0
+        return InputRange(self.bits, saturated, self.clipping.largest, quality, unsigned)
 
 
 def _weight_error(dense: Source, compressed: Source, pair: Pair) -> WeightError | None:

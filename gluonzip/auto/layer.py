@@ -12,20 +12,22 @@ from gluonzip.auto.source import Source, engine_of
 from gluonzip.errors import GluonzipError, PatternError
 from gluonzip.graph import OPS, Constant, Graph, Input, Node, interpret
 from gluonzip.graph.ir import TensorType
-from gluonzip.passes.quantize.kinds import activation_scale, moves_codes
-from gluonzip.spec import max_code
+from gluonzip.passes.quantize.kinds import activation_codes, moves_codes
+from gluonzip.spec import code_range
 
 
 @dataclass(frozen=True)
 class Quantizer:
-    """Symmetric codes of ``bits`` times ``scale``, on an activation."""
+    """Codes of ``bits`` times ``scale``, on an activation."""
 
     scale: float
     bits: int
+    unsigned: bool = False
 
     @property
-    def limit(self) -> int:
-        return max_code(self.bits)
+    def limits(self) -> tuple[int, int]:
+        """Lowest and highest code."""
+        return code_range(self.bits, self.unsigned)
 
 
 @dataclass(eq=False)
@@ -141,8 +143,8 @@ def quantizer_of(source: Source, name: str) -> Quantizer | None:
     """What has quantized an activation; None for float32 values."""
     while True:
         found = source.types.get(name)
-        if found is not None and found.dtype == "int8" and found.scale is not None:
-            return Quantizer(float(found.scale), 8)
+        if found is not None and found.holds_codes and found.scale is not None:
+            return Quantizer(float(found.scale), 8, found.dtype == "uint8")
         node = source.producers.get(name)
         if node is None:
             return None
@@ -155,8 +157,9 @@ def quantizer_of(source: Source, name: str) -> Quantizer | None:
 
 def _simulated(graph: Graph, node: Node) -> Quantizer | None:
     bits = node.attrs.get("bits", 8)
-    scale = activation_scale(graph, Node("fake_quantize", "", node.inputs, [], {}))
-    return None if scale is None else Quantizer(scale, bits)
+    codes = activation_codes(graph, Node("fake_quantize", "", node.inputs, [], {}))
+    unsigned = node.attrs.get("unsigned", False)
+    return None if codes is None else Quantizer(codes.scale, bits, unsigned)
 
 
 # ---------------------------------------------------------------- alone
@@ -185,7 +188,7 @@ class Alone:
 
 def _isolated(source: Source, pair: Pair, types: Mapping[str, TensorType]) -> Graph:
     node = pair.compressed
-    attrs = {key: value for key, value in node.attrs.items() if key != "out_scale"}
+    attrs = {k: v for k, v in node.attrs.items() if k not in ("out_scale", "unsigned")}
     names = list(node.inputs)
     inputs, nodes = [], []
     constants = {n: source.graph.constants[n] for n in names if n in source.graph.constants}
@@ -196,7 +199,7 @@ def _isolated(source: Source, pair: Pair, types: Mapping[str, TensorType]) -> Gr
         if quantizer is not None:
             constants[f"scale{at}"] = Constant(np.array(quantizer.scale, np.float32))
             names[at] = f"quantized{at}"
-            attributes = {"bits": quantizer.bits}
+            attributes = {"bits": quantizer.bits, "unsigned": quantizer.unsigned}
             nodes.append(
                 Node("fake_quantize", names[at], [name, f"scale{at}"], [names[at]], attributes)
             )

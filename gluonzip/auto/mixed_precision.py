@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gluonzip.auto.budgets import Costs, assign, latencies, sizes
@@ -38,6 +39,7 @@ def mixed_precision(
     levels: Sequence[int] = LEVELS,
     weights: WeightQuantization = PER_CHANNEL,
     skip: Collection[str] = (),
+    signed: bool = False,
     held_out: float = 0.25,
     checkpoint: str | os.PathLike | None = None,
     threads: int | None = None,
@@ -53,9 +55,11 @@ def mixed_precision(
     assignment with the least sum of noises within the budget is found exactly, built and measured;
     where sums were wrong, the next best. The result is the best measured one that keeps the budget.
 
-    ``weights``: the granularity. ``checkpoint``: a JSON file to go on from; Ctrl-C returns the best
-    with what was measured so far. Raises ConfigError (no budget or both, levels outside 2 to 8, 16
-    and 32; a budget below the smallest assignment, naming that), DataError, PatternError.
+    ``weights``: the granularity. ``signed``: of activations, as in
+    :class:`gluonzip.spec.ActivationQuantization`. ``checkpoint``: a JSON file to go on from; Ctrl-C
+    returns the best with what was measured so far. Raises ConfigError (no budget or both, levels
+    outside 2 to 8, 16 and 32; a budget below the smallest assignment, naming that), DataError,
+    PatternError.
     """
     if (size_budget is None) == (latency_budget is None):
         raise ConfigError("give size_budget (bytes) or latency_budget (ms), and not both")
@@ -68,11 +72,10 @@ def mixed_precision(
     fit, judge = split(data, held_out)
     fit = [part for inputs in fit for part in parts(inputs, ROWS)]
     arrays = [array for batch in (*fit, *judge) for array in batch]
-    owner = fingerprint(dense, (repr(weights), levels, sorted(skip), digest_of(*arrays)))
-    measured = _Measured(
-        Trials(dense, fit, judge, threads), weights, frozenset(skip), levels,
-        Checkpoint(checkpoint, owner),
-    )  # fmt: skip
+    choices = Choices(weights, floats=frozenset(skip), signed=signed)
+    owner = fingerprint(dense, (choices.key, levels, digest_of(*arrays)))
+    trials = Trials(dense, fit, judge, threads)
+    measured = _Measured(trials, choices, levels, Checkpoint(checkpoint, owner))
     complete = measured.run()
     if size_budget is not None:
         costs = sizes(measured.uniform, measured.layers, levels)
@@ -97,18 +100,19 @@ class _Measured:
     def __init__(
         self,
         trials: Trials,
-        weights: WeightQuantization,
-        skip: frozenset[str],
+        choices: Choices,
         levels: tuple[int, ...],
         checkpoint: Checkpoint,
     ) -> None:
-        self.trials, self.weights, self.skip = trials, weights, skip
+        self.trials, self.choices = trials, choices
         self.levels, self.checkpoint = levels, checkpoint
         graph = trials.dense
         self.layers = [
             node.name
             for node in graph.nodes
-            if node.op in WEIGHTED and node.inputs[1] in graph.constants and node.name not in skip
+            if node.op in WEIGHTED
+            and node.inputs[1] in graph.constants
+            and node.name not in choices.floats
         ]
         if not self.layers:
             raise ConfigError("no layer has a constant weight: there are no bits to choose")
@@ -135,7 +139,7 @@ class _Measured:
         return self.build({name: bits for name in self.layers})
 
     def build(self, bits: dict[str, int]) -> Graph:
-        return self.trials.build(Choices(self.weights, bits, floats=self.skip))
+        return self.trials.build(replace(self.choices, bits=bits))
 
     def error(self, graph: Graph) -> float:
         return self.trials.error(graph)

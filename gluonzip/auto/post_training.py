@@ -42,6 +42,7 @@ def quantize_automatically(
     weights: WeightQuantization = PER_CHANNEL,
     bits: Mapping[str, int] | None = None,
     skip: Collection[str] = (),
+    signed: bool = False,
     steps: Collection[str] = STEPS,
     float_share: float = 0.0,
     size_budget: float | None = None,
@@ -66,7 +67,8 @@ def quantize_automatically(
     ``data``: as for :func:`gluonzip.diagnose`. ``weights``: bits and granularity; ``bits``: of
     single layers, by name. ``size_budget`` (bytes of the archive) or ``latency_budget`` (ms): find
     them by :func:`gluonzip.auto.mixed_precision` first; no step is kept whose archive would exceed
-    the size. ``skip``: layers that stay float32 in any case. ``steps``: some of :data:`STEPS`.
+    the size. ``skip``: layers that stay float32 in any case. ``signed``: of activations,
+    as in :class:`gluonzip.spec.ActivationQuantization`. ``steps``: some of :data:`STEPS`.
     ``trials``: the most for observers of single activations. ``seconds``: no trial begins later,
     and the result says what was left out. ``checkpoint``: a JSON file to go on from after an
     interruption, with the same arguments; Ctrl-C returns the best so far. Raises ConfigError,
@@ -80,13 +82,13 @@ def quantize_automatically(
         data = [(inputs, None) for inputs, _ in batches(data)]  # gone through twice
         precision = mixed_precision(
             graph, data, size_budget=size_budget, latency_budget=latency_budget, weights=weights,
-            skip=skip, held_out=held_out, threads=threads,
+            skip=skip, signed=signed, held_out=held_out, threads=threads,
             checkpoint=None if checkpoint is None else f"{os.fspath(checkpoint)}.bits",
         )  # fmt: skip
         bits = precision.bits
     fit, judge = split(data, held_out)
     fit = [part for inputs in fit for part in parts(inputs, ROWS)]
-    choices = Choices(weights, bits=dict(bits or {}), floats=frozenset(skip))
+    choices = Choices(weights, bits=dict(bits or {}), floats=frozenset(skip), signed=signed)
     owner = fingerprint(dense, (choices.key, digest_of(*(a for b in [*fit, *judge] for a in b))))
     search = _Search(Trials(dense, fit, judge, threads), choices, Checkpoint(checkpoint, owner))
     search.size_budget = math.inf if size_budget is None else size_budget

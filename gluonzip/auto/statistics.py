@@ -69,16 +69,17 @@ class ChannelRange:
 class Clipping:
     """How a quantizer of ``bits`` and ``scale`` meets the values that it is given."""
 
-    def __init__(self, scale: float, limit: int) -> None:
-        self.scale, self.limit = np.float32(scale), limit
+    def __init__(self, scale: float, limits: tuple[int, int]) -> None:
+        self.scale, self.limits = np.float32(scale), limits
         self.count = self.clipped = 0
         self.largest = 0.0
         self.comparison = Comparison()
 
     def add(self, x: np.ndarray) -> None:
         scaled = x * (np.float32(1) / self.scale)
-        codes = np.rint(np.clip(scaled, -self.limit, self.limit))
+        low, high = self.limits
+        codes = np.rint(np.clip(scaled, low, high))
         self.count += x.size
-        self.clipped += int((np.abs(scaled) > self.limit + 0.5).sum())
-        self.largest = max(self.largest, float(np.abs(scaled).max()) / self.limit)
+        self.clipped += int(((scaled > high + 0.5) | (scaled < low - 0.5)).sum())
+        self.largest = max(self.largest, float(np.abs(scaled).max()) / high)
         self.comparison.add(x, codes * self.scale)

@@ -136,7 +136,7 @@ class Model:
             name: ranges(
                 self.dense,
                 self.statistics,
-                ActivationQuantization(observer=name),
+                ActivationQuantization(observer=name, signed=choices.signed),
                 choices.in_floats,
             )
             for name in {choices.observer, *observers.values()}

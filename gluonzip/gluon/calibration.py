@@ -15,11 +15,12 @@ from gluonzip.gluon.arrays import view
 from gluonzip.gluon.batches import batches
 from gluonzip.gluon.by_layer import ByLayer, by_layer
 from gluonzip.gluon.layers import layers
-from gluonzip.gluon.structure import Block, imperative
+from gluonzip.gluon.structure import Block, clear_caches, imperative
 from gluonzip.gluon.wrapper import INPUT_GROWTH, INPUT_SCALE, Compressed
 from gluonzip.passes.quantize.observers import Observer, find_observer, needs_histogram, observe
+from gluonzip.passes.quantize.signs import Range
 from gluonzip.passes.quantize.statistics import Statistics
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range
 
 
 def calibrate(net: Block, data: Any, observer: ByLayer[str | Observer] = None) -> dict[str, float]:
@@ -31,8 +32,9 @@ def calibrate(net: Block, data: Any, observer: ByLayer[str | Observer] = None) -
     function, or a mapping from layer patterns to these. Learned scales start anew.
 
     Returns the range of each layer's input by layer name (the largest ``|x|``, if the observer is
-    ``minmax``). Raises ConfigError if nothing is there to calibrate, DataError for no batches, for
-    values that are not finite and for a layer that no batch reached.
+    ``minmax``). An input in which nothing was below zero gets unsigned codes, unless its
+    ``ActivationQuantization`` says otherwise. Raises ConfigError if nothing is there to calibrate,
+    DataError for no batches, for values that are not finite and for a layer that no batch reached.
     """
     observed = {
         layer.name: layer.block
@@ -58,6 +60,7 @@ def calibrate(net: Block, data: Any, observer: ByLayer[str | Observer] = None) -
     ranges = {name: _range(block, watches[name].statistics) for name, block in observed.items()}
     for name, block in observed.items():
         _set_scale(block, ranges[name])
+    clear_caches(net)  # hybridized networks have codes of the signs that were
     return ranges
 
 
@@ -85,17 +88,19 @@ def _watches(observed: Mapping[str, Compressed]) -> dict[str, _Watch]:
     return {name: watches[name] for name in observed}
 
 
-def _range(block: Compressed, statistics: Statistics) -> float:
+def _range(block: Compressed, statistics: Statistics) -> Range:
     what = block._activation_quantization
-    return observe(what.observer, statistics, what.bits)
+    signed = statistics.signed or what.signed
+    return Range(observe(what.observer, statistics.treated_as(signed), what.bits), signed)
 
 
-def _set_scale(block: Compressed, found: float) -> None:
-    limit = np.float32(max_code(block._activation_quantization.bits))
-    scale = np.float32(found) / limit
+def _set_scale(block: Compressed, found: Range) -> None:
+    limit = code_range(block._activation_quantization.bits, not found.signed)[1]
+    scale = np.float32(found) / np.float32(limit)
     if scale < np.finfo(np.float32).tiny:
         scale = np.float32(1)  # an input that is always zero
-    block._reg_params[INPUT_SCALE].set_data(mx.nd.array([scale]))
+    # The sign tells Compressed.unsigned_input.
+    block._reg_params[INPUT_SCALE].set_data(mx.nd.array([scale if found.signed else -scale]))
     if INPUT_GROWTH in block._reg_params:
         block._reg_params[INPUT_GROWTH].set_data(mx.nd.zeros((1,)))
 

@@ -1,7 +1,7 @@
 """Quantization simulated in float32 with straight-through gradients, for arrays and symbols alike.
 
 What the simulation computes is what the engine computes, to the bit: ``code = rint(clip(x * (1 /
-scale), -limit, limit))`` in float32, ties to even, then ``code * scale``
+scale), low, high))`` in float32, ties to even, then ``code * scale``
 (:mod:`gluonzip.graph.ops`). Gradients pass unchanged inside the clipping range and are zero
 outside (Jacob et al. 2018, https://arxiv.org/abs/1712.05877); weights lie inside by construction.
 """
@@ -14,7 +14,7 @@ from typing import Any
 from gluonzip.gluon import tags
 from gluonzip.gluon.extension import operators
 from gluonzip.gluon.learned_scale import LearnedScale
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range, max_code
 
 SMALLEST = 1.1754944e-38
 """Smallest normal float32: an all-zero or subnormal weight gets scale 1 on top."""
@@ -31,6 +31,7 @@ def fake_quantize(
     axis: int | None = None,
     inside: bool = False,
     spread: Callable[[Any, Any, Any], Any] | None = None,
+    unsigned: bool = False,
     **facts: Any,
 ) -> Any:
     """``x`` (float32) rounded to ``bits``-bit codes times ``scale``, of the same shape.
@@ -39,27 +40,29 @@ def fake_quantize(
     the whole tensor. ``inside``: no code can be out of range, so nothing is clipped and every
     gradient passes (or the largest value, a rounding error above the limit, would never be
     trained). A :class:`LearnedScale` takes a gradient: the plain derivative of this composition is
-    LSQ's. ``spread(F, scale, x)``: the scale in the shape of x, if it does not broadcast.
-    ``facts``: more for the tracer. ``F`` is mx.nd or mx.sym.
+    LSQ's. ``unsigned``: codes from 0 up. ``spread(F, scale, x)``: the scale in the shape of x, if
+    it does not broadcast. ``facts``: more for the tracer. ``F`` is mx.nd or mx.sym.
 
     One operator where :func:`gluonzip.gluon.load_extension` has brought it, else the composition
     below, which is also what symbols keep.
     """
-    limit = max_code(bits)
+    low, high = code_range(bits, unsigned)
     learned = scale if isinstance(scale, LearnedScale) else None
     if spread is None and not facts and operators.suits(F, x):
         growth = (learned.growth, learned.count is None) if learned else ()
         value = learned.value(F) if learned else scale
-        return operators.fake_quantize(F, x, value, -limit, limit, axis, not inside, *growth)
+        return operators.fake_quantize(F, x, value, low, high, axis, not inside, *growth)
     if learned:
-        scale = learned.with_gradient(F, x, limit)
+        scale = learned.with_gradient(F, x, high)
     spread = spread or (_spread_learned if learned else _spread)
     inverses, scales = spread(F, 1.0 / scale, x), spread(F, scale, x)
     with tags.tag(F, tags.BEGIN):
         scaled = x * inverses
     if not inside:
-        scaled = F.clip(scaled, a_min=-limit, a_max=limit)
+        scaled = F.clip(scaled, a_min=low, a_max=high)
     codes = _rint(scaled)
+    if unsigned:
+        facts["unsigned"] = True
     with tags.tag(F, tags.END, bits=bits, axis=axis, **facts):
         return codes * scales
 

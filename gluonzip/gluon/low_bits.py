@@ -13,7 +13,7 @@ from gluonzip.gluon.scale_parameters import restart_weight_scales
 from gluonzip.gluon.structure import Block, clear_caches
 from gluonzip.gluon.wrapper import INPUT_SCALE, Compressed
 from gluonzip.schedule import Schedule, as_schedule
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range
 
 
 def set_bits(
@@ -71,7 +71,8 @@ def _set_input_bits(block: Compressed, bits: int | None, done: set[int]) -> bool
     parameter = block._reg_params.get(INPUT_SCALE)
     if parameter is not None and id(parameter) not in done:
         done.add(id(parameter))
-        ratio = max_code(what.bits) / max_code(bits)
+        unsigned = block.unsigned_input
+        ratio = code_range(what.bits, unsigned)[1] / code_range(bits, unsigned)[1]
         parameter.set_data(parameter.list_data()[0] * ratio)
     return True
 

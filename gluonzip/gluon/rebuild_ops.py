@@ -137,14 +137,16 @@ def finish(c: Call, y: Any, residual: Any = None) -> Any:
     elif act == "leaky_relu":
         y = c("LeakyReLU", y, act_type="leaky", slope=a.act_slope)
     if getattr(a, "out_scale", None) is not None:
-        y = _round(c, y, a.out_scale)
+        y = _round(c, y, a.out_scale, a.unsigned)
     return y
 
 
-def _round(c: Call, x: Any, scale: float) -> Any:
+def _round(c: Call, x: Any, scale: float, unsigned: bool) -> Any:
     """``x`` as codes times a fixed ``scale``."""
     step = c.F.full((1,), float(np.float32(scale)))
-    return in_float32(c.F, x, "float32", lambda x: fake_quantize(c.F, x, step, 8))
+    return in_float32(
+        c.F, x, "float32", lambda x: fake_quantize(c.F, x, step, 8, unsigned=unsigned)
+    )
 
 
 # ---------------------------------------------------------------- weighted, weight computed
@@ -472,7 +474,10 @@ for _op in ("mean", "sum", "max"):
 
 @_rebuilds("peak")
 def peak(c: Call, x: Any) -> Any:
-    return c("max", c("reshape", c("abs", x), shape=(0, -1)), name="=", axis=1)
+    flat = c("reshape", x, shape=(0, -1))
+    zeros = c("zeros_like", c("slice_axis", flat, axis=1, begin=0, end=1))
+    rows = c("concat", flat, zeros, dim=1)
+    return c("stack", c("min", rows, axis=1), c("max", rows, axis=1), name="=", axis=1)
 
 
 @_rebuilds("matmul")
@@ -494,7 +499,7 @@ def matmul(c: Call, x: Any, y: Any) -> Any:
 # ---------------------------------------------------------------- quantization
 @_rebuilds("quantize")
 def quantize(c: Call, x: Any) -> Any:
-    return _round(c, x, c.a.scale)
+    return _round(c, x, c.a.scale, c.a.unsigned)
 
 
 @_rebuilds("dequantize")
@@ -513,7 +518,11 @@ def fake_quantizer(c: Call, x: Any, scale: Any) -> Any:
         shape = [1] * len(c.shape(0))
         shape[axis] = -1
     scale = c("reshape", scale, shape=tuple(shape))
-    return in_float32(c.F, x, "float32", lambda x: fake_quantize(c.F, x, scale, c.a.bits, axis))
+
+    def quantizer(x: Any) -> Any:
+        return fake_quantize(c.F, x, scale, c.a.bits, axis, unsigned=c.a.unsigned)
+
+    return in_float32(c.F, x, "float32", quantizer)
 
 
 def _weight_quantizer(c: Call, x: Any, scale: Any) -> Any:

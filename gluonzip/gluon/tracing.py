@@ -367,6 +367,8 @@ class _Tracer:
         values = self.computed[scale].astype(np.float32)
         self.graph.constants[scale_name] = Constant(values.reshape(shape))
         attrs = {"bits": int(node.tag["bits"]), "axis": axis or 0}
+        if node.tag.get("unsigned"):
+            attrs["unsigned"] = True
         (output,) = self.add("fake_quantize", [x, scale_name], name, 1, attrs)
         self.tensors[index, 0] = output
         return output

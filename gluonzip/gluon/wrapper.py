@@ -118,7 +118,14 @@ class Compressed(HybridBlock):
             if F is mx.nd or F is mx.ndarray:
                 self._observer(x)
             return x
-        self._require_scale()
+        if not self.calibrated:
+            raise DataError(
+                f"layer {self._layer_name!r} quantizes its input but has no scale yet; call "
+                "gluonzip.gluon.calibrate(net, data) or load calibrated parameters"
+            )
+        unsigned = self.unsigned_input
+        if unsigned:
+            scales = {**scales, INPUT_SCALE: F.abs(scales[INPUT_SCALE])}
         bits, dtype = self._activation_quantization.bits, self._weights()[0].dtype
         scale = self._learned_scale("input", scales) or scales.get(INPUT_SCALE)
 
@@ -127,16 +134,9 @@ class Compressed(HybridBlock):
                 return _kept(F, x, [v for k, v in scales.items() if k.startswith(INPUT_SCALE)])
             if scale is None:
                 return fake_quantize_dynamic(F, x, bits)
-            return fake_quantize(F, x, scale, bits)
+            return fake_quantize(F, x, scale, bits, unsigned=unsigned)
 
         return in_float32(F, x, dtype, quantizer)
-
-    def _require_scale(self) -> None:
-        if not self.calibrated:
-            raise DataError(
-                f"layer {self._layer_name!r} quantizes its input but has no scale yet; call "
-                "gluonzip.gluon.calibrate(net, data) or load calibrated parameters"
-            )
 
     # ------------------------------------------------------------ state
     def cast(self, dtype: Any) -> None:
@@ -155,8 +155,18 @@ class Compressed(HybridBlock):
     @property
     def calibrated(self) -> bool:
         """Does the input quantizer have its scale? (True without an input quantizer.)"""
-        parameter = self._reg_params.get(INPUT_SCALE)
-        return parameter is None or float(parameter.list_data()[0].asscalar()) > 0
+        return INPUT_SCALE not in self._reg_params or self._stored_scale() != 0
+
+    @property
+    def unsigned_input(self) -> bool:
+        """Are the codes of the input unsigned? Calibration decides, and loaded parameters do: the
+        stored scale is negative then, so that files with and without unsigned codes have the same
+        parameters. A hybridized network that has run already keeps what it ran with: hybridize it
+        again after loading parameters that were calibrated otherwise."""
+        return INPUT_SCALE in self._reg_params and self._stored_scale() < 0
+
+    def _stored_scale(self) -> float:
+        return float(self._reg_params[INPUT_SCALE].list_data()[0].asscalar())
 
     def effective_weight(self, attribute: str = "weight") -> Any:
         """The weight as the layer uses it (masked, fake-quantized): an NDArray."""
@@ -188,8 +198,9 @@ class Compressed(HybridBlock):
         if self._weight_quantization is not None:
             added.append(f"{self._weight_quantization.bits}-bit weights")
         if self._activation_quantization is not None:
-            dynamic = "dynamic " if self._activation_quantization.mode == "dynamic" else ""
-            added.append(f"{dynamic}{self._activation_quantization.bits}-bit input")
+            kind = "dynamic " if self._activation_quantization.mode == "dynamic" else ""
+            kind = "unsigned " if self.unsigned_input else kind
+            added.append(f"{kind}{self._activation_quantization.bits}-bit input")
         added += [] if self._quantizing else ["quantization off"]
         return f"{super().__repr__()} with {', '.join(added) or 'nothing'}"
 

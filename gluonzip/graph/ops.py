@@ -435,7 +435,12 @@ _op(
     axes=[],
     keepdims=False,
 )
-_op("peak", "x", "x (N, ...), output (N,): the largest magnitude of each row.", rule=shapes.rows)
+_op(
+    "peak",
+    "x",
+    "x (N, ...), output (N, 2): the lowest and the highest value of each row and 0.",
+    rule=shapes.extremes,
+)
 _op(
     "matmul",
     "a b",

@@ -1,9 +1,10 @@
-"""How an int8 tensor of the graph is stored between QuantizeLinear and DequantizeLinear.
+"""How a tensor of codes is stored between QuantizeLinear and DequantizeLinear.
 
-Everything is uint8, for x86 kernels multiply unsigned activations by signed weights. Tensors of
-either sign have zero point 128, code for code as in the graph. Tensors that are never negative
-have zero point 0: QuantizeLinear then saturates at zero, which is the ReLU in front of it, and
-runtimes fuse convolution and quantization only where nothing stands between.
+Everything is uint8, for x86 kernels multiply unsigned activations by signed weights. uint8 tensors
+of the graph are what they are, with zero point 0. Its int8 tensors of either sign have zero point
+128, code for code as in the graph; those that are never negative have zero point 0: QuantizeLinear
+then saturates at zero, which is the ReLU in front of it, and runtimes fuse convolution and
+quantization only where nothing stands between.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gluonzip.graph import OPS, Node
+from gluonzip.graph import OPS, Node, TensorType
 from gluonzip.passes.quantize.kinds import moves_codes
 
 
@@ -32,10 +33,12 @@ class Codes:
 
 
 def codes_of(
-    node: Node, name: str, scale: float, codes: dict[str, Codes], positive: Collection[str]
+    node: Node, name: str, t: TensorType, codes: dict[str, Codes], positive: Collection[str]
 ) -> Codes:
-    """For the output ``name`` of ``node``, whose scale in the graph is ``scale``."""
-    step = np.float32(scale)
+    """For the output ``name`` of ``node``, of type ``t`` in the graph."""
+    step = np.float32(t.scale)
+    if t.dtype == "uint8":
+        return Codes(step, False, step)
     if moves_codes(node) and node.op != "relu" and node.inputs[0] in codes:
         return codes[node.inputs[0]]
     if name not in positive:
@@ -63,4 +66,5 @@ def saturation_is_the_activation(node: Node, codes: Codes | None) -> bool:
     if node.op == "relu" or getattr(a, "act", "none") == "relu":
         return True
     low = a.min if node.op == "clip" else a.act_min if getattr(a, "act", "") == "clip" else None
-    return low == 0
+    top = upper_bound(node)
+    return low == 0 and (top is None or top >= 255 * float(codes.scale) * (1 - 1e-6))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gluonzip._version import __version__
 from gluonzip.errors import UnsupportedError
-from gluonzip.graph import Graph, Node, validate
+from gluonzip.graph import Graph, Node, TensorType, validate
 from gluonzip.graph.declined import check_operators
 from gluonzip.onnx.builder import ONLY_FOR_RUNTIMES, Builder
 from gluonzip.onnx.codes import Codes, codes_of
@@ -19,7 +19,7 @@ from gluonzip.onnx.storage import Notes, Storage
 from gluonzip.passes import optimize
 from gluonzip.passes.quantize import expand_groups, separate_epilogues, split_dynamic
 from gluonzip.passes.quantize.kinds import moves_codes
-from gluonzip.passes.quantize.separate import non_negative
+from gluonzip.passes.quantize.signs import non_negative
 
 helper, T = onnx.helper, onnx.TensorProto
 META = "gluonzip."
@@ -71,17 +71,22 @@ def _emit(state: State, node: Node, positive: set[str], original: set[str]) -> N
         if codes is not None:
             # What only moves codes keeps their scale: not a quantizer of its own.
             own = name in original and (node.op == "relu" or not moves_codes(node))
-            doc = f"gluonzip: scale={codes.graph_scale!s}" if own else ONLY_FOR_RUNTIMES
+            doc = _doc(state.axes.type(name), codes) if own else ONLY_FOR_RUNTIMES
             result = state.quantize(result, codes, name, doc)
             state.codes[name] = codes
         builder.rename(result, name, since)
+
+
+def _doc(t: TensorType, codes: Codes) -> str:
+    """What a quantizer of the graph says of itself; uint8 is stored as it is."""
+    return "" if t.dtype == "uint8" else f"gluonzip: scale={codes.graph_scale!s}"
 
 
 def _output_codes(state: State, node: Node, positive: set[str]) -> Codes | None:
     """How the node's outputs are stored, if they are int8."""
     name = node.outputs[0]
     t = state.axes.type(name)
-    return codes_of(node, name, t.scale, state.codes, positive) if t.dtype == "int8" else None
+    return codes_of(node, name, t, state.codes, positive) if t.holds_codes else None
 
 
 # ---------------------------------------------------------------- the model around the nodes
@@ -122,7 +127,7 @@ def _output(state: State, name: str, axes: Axes) -> onnx.ValueInfoProto:
 
 
 def _value(name: str, lengths: list, dtype: str) -> onnx.ValueInfoProto:
-    kind = {"float32": T.FLOAT, "int8": T.INT8, "int32": T.INT32}.get(dtype)
+    kind = {"float32": T.FLOAT, "int8": T.INT8, "uint8": T.UINT8, "int32": T.INT32}.get(dtype)
     if kind is None:
         raise UnsupportedError(f"tensor {name!r} has dtype {dtype}, which exports do not have")
     return helper.make_tensor_value_info(name, kind, lengths)

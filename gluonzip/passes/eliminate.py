@@ -21,8 +21,8 @@ def eliminate(graph: Graph) -> Graph:
         if node.op == "reshape" and list(node.attrs["shape"]) == [0, -1]:
             node.op, node.attrs = "flatten", {}
         elif node.op == "adaptive_avg_pool" and list(node.attrs["output"]) == [1, 1]:
-            scale = node.attrs.get("out_scale")
-            node.op, node.attrs = "global_avg_pool", {} if scale is None else {"out_scale": scale}
+            kept = {k: v for k, v in node.attrs.items() if k in ("out_scale", "unsigned")}
+            node.op, node.attrs = "global_avg_pool", kept
     for node in list(graph.nodes):
         if node.op == "identity":
             bypass(graph, node)

@@ -152,7 +152,8 @@ def _unfold(second: np.ndarray, shape: tuple[int, ...], scheme: str) -> np.ndarr
 
 def _install(graph, names: Names, node: Node, first, second, scheme: str) -> None:
     middle = names.fresh(f"{node.name}.first")
-    inner = {k: v for k, v in node.attrs.items() if not k.startswith(("act", "out_scale"))}
+    after = ("act", "out_scale", "unsigned")
+    inner = {k: v for k, v in node.attrs.items() if not k.startswith(after)}
     outer = dict(node.attrs)
     if node.op == "dense":
         outer["flatten"] = False

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from gluonzip.graph import OPS, Graph, Input, Names, Node
-from gluonzip.passes.quantize.kinds import moves_codes
-from gluonzip.passes.quantize.lower import integer_scales
+from gluonzip.passes.quantize.kinds import Codes
+from gluonzip.passes.quantize.lower import integer_codes
 
 SHOWN = 12
 """How many foreign nodes a segment names when it is printed."""
@@ -105,12 +104,10 @@ class _Cutter:
     graph: Graph
     foreign: Mapping[str, str]
     levels: Mapping[str, int]
-    scales: dict[str, float] = field(default_factory=dict)
-    unsigned: set[str] = field(default_factory=set)
+    codes: dict[str, Codes] = field(default_factory=dict)
 
     def segments(self) -> list[Segment]:
-        self.scales = integer_scales(self.graph)
-        self.unsigned = _unsigned(self.graph)
+        self.codes = integer_codes(self.graph)
         by_level: dict[int, list[Node]] = {}
         for node in self.graph.nodes:
             by_level.setdefault(self.levels[node.name], []).append(node)
@@ -134,8 +131,8 @@ class _Cutter:
         if level % 2:
             piece.meta["cast"] = dict(self.graph.meta.get("cast", {}))
             return Segment(piece, {node.name: self.foreign[node.name] for node in nodes})
-        self._take_real_values(piece, [n for n in given if n in self.scales])
-        self._give_real_values(piece, [n for n in piece.outputs if n in self.scales])
+        self._take_real_values(piece, [n for n in given if n in self.codes])
+        self._give_real_values(piece, [n for n in piece.outputs if n in self.codes])
         return Segment(piece)
 
     def _input(self, name: str) -> Input:
@@ -160,22 +157,8 @@ class _Cutter:
                 node.outputs = [codes if n == name else n for n in node.outputs]
             piece.nodes.append(Node("dequantize", names.fresh(f"{name}_real"), [codes], [name]))
 
-    def _code(self, name: str) -> dict[str, Any]:
-        code: dict[str, Any] = {"scale": self.scales[name]}
-        return {**code, "unsigned": True} if name in self.unsigned else code
-
-
-def _unsigned(graph: Graph) -> set[str]:
-    """Names of activations whose codes are uint8."""
-    names: set[str] = set()
-    for node in graph.nodes:
-        if node.op == "quantize" or node.attrs.get("out_scale") is not None:
-            unsigned = node.attrs.get("unsigned", False)
-        else:
-            unsigned = moves_codes(node) and node.inputs[0] in names
-        if unsigned:
-            names.update(node.outputs)
-    return names
+    def _code(self, name: str) -> dict[str, float]:
+        return self.codes[name].attrs("scale")
 
 
 def _rename_readers(graph: Graph, old: str, new: str) -> None:

@@ -41,13 +41,14 @@ class InputRange:
 
     ``saturated``: the share of values that are clipped (further out than the last code by more than
     half a step). ``used``: largest ``|x|`` by the largest value that a code can stand for: below 1,
-    the rest is a dead range that no value reaches.
+    the rest is a dead range that no value reaches. ``unsigned``: codes go from 0 up.
     """
 
     bits: int
     saturated: float
     used: float
     quality: Quality
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import math
 
 from gluonzip.report.diagnosis import Diagnosis, LayerError, Quality
 from gluonzip.report.sensitivity import LayerSensitivity, Sensitivity
-from gluonzip.report.tables import Table, decibels, percent
+from gluonzip.report.tables import Table, bits, decibels, percent
 
 
 def diagnosis_tables(diagnosis: Diagnosis) -> list[Table]:
@@ -40,14 +40,14 @@ def errors(diagnosis: Diagnosis) -> Table:
 
 def _row(layer: LayerError) -> tuple[str, ...]:
     weight, given = layer.weight, layer.input
-    bits = (weight.bits if weight else "-", given.bits if given else 32)
+    unsigned = given is not None and given.unsigned
     return (
         layer.name,
         layer.op,
         *_quality(layer.introduced),
         *_quality(layer.accumulated),
         _quality(weight.quality if weight else None)[0],
-        f"{bits[0]}/{bits[1]}",
+        bits(weight.bits if weight else "-", given.bits if given else 32, unsigned),
         percent(weight.sparsity, 1) if weight else "-",
         percent(given.saturated) if given else "-",
         percent(given.used, 0) if given else "-",

@@ -33,7 +33,8 @@ class LayerFacts:
 
     ``parameters`` counts biases as well; ``shape``, ``sparsity`` and ``weight_bits`` are of the
     weight alone. ``archive_bytes``: of its tensors' sections. ``reason``: why something was not
-    done to it, "" if all was. ``weighted``: False for a batch norm and the like.
+    done to it, "" if all was. ``weighted``: False for a batch norm and the like. ``unsigned``: its
+    input's codes go from 0 up.
     """
 
     name: str
@@ -49,6 +50,7 @@ class LayerFacts:
     compressed: bool
     reason: str = ""
     weighted: bool = True
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)

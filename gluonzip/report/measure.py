@@ -67,6 +67,7 @@ def layer_facts(
                 encoding=", ".join(dict.fromkeys(s.encoding for s in weights)) or "-",
                 compressed=any(r.compressed for r in done),
                 reason=_reason(name, records),
+                unsigned=getattr(block, "unsigned_input", False),
             )
         )
     return tuple(facts)

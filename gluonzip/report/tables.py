@@ -114,7 +114,7 @@ def _layer_row(layer: LayerFacts, error: Quality | None) -> tuple[str, ...]:
         "x".join(map(str, layer.shape)),
         f"{layer.parameters:,}",
         percent(layer.sparsity, 1) if layer.weighted else "-",
-        f"{layer.weight_bits}/{layer.activation_bits}" if layer.weighted else "-",
+        bits(layer.weight_bits, layer.activation_bits, layer.unsigned) if layer.weighted else "-",
         f"{layer.dense_bytes:,}",
         f"{layer.archive_bytes:,}",
         f"{layer.dense_bytes / layer.archive_bytes:.1f}x" if layer.archive_bytes else "-",
@@ -172,6 +172,11 @@ def decibels(value: float) -> str:
     if math.isfinite(value):
         return f"{value:.1f}"
     return "equal" if value > 0 else "lost"
+
+
+def bits(weight: int | str, activation: int, unsigned: bool) -> str:
+    """``8/8``; ``8/8u`` if the codes of the activation go from 0 up."""
+    return f"{weight}/{activation}{'u' if unsigned else ''}"
 
 
 def percent(share: float | None, digits: int = 2) -> str:

@@ -44,7 +44,7 @@ class CalibrationEngine:
         return [], kept
 
     def peaks(self, batch: object, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The largest magnitude of each row (along axis 0) of the tensors ``names``."""
+        """The lowest and highest of 0 and each row (along axis 0) of the tensors ``names``."""
         names = tuple(names)
         return dict(zip(names, self._run(with_peaks, names, self._inputs(batch)), strict=True))
 

@@ -15,7 +15,7 @@ from gluonzip.graph.declined import check_operators
 from gluonzip.passes import optimize
 from gluonzip.passes.quantize import expand_groups, separate_epilogues, split_dynamic
 from gluonzip.tflite.emit import EMITTERS, NOT_EMITTED, State, View
-from gluonzip.tflite.emit.registry import stored
+from gluonzip.tflite.emit.registry import codes_of, stored
 from gluonzip.tflite.flat import Model, Tensor
 
 LIMIT = 2**31 - 2**16
@@ -77,8 +77,8 @@ def _emit(state: State, node: Node) -> None:
     results = EMITTERS[node.op](view)
     results = [results] if isinstance(results, Tensor) else list(results)
     for result, name in zip(results, node.outputs, strict=True):
-        wanted = state.types[name]
-        kept = state.codes(result, wanted.scale) if wanted.dtype == "int8" else state.real(result)
+        wanted = codes_of(state.types[name])
+        kept = state.codes(result, wanted) if wanted else state.real(result)
         made_here = kept.data is None and kept not in state.tensors.values()
         if made_here:
             kept.name = name

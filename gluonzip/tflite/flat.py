@@ -7,17 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from gluonzip.passes.quantize.kinds import Codes
 from gluonzip.tflite.package import flatbuffers, tflite
 
 SCHEMA_VERSION = 3
 ALIGNMENT = 16
+UNSIGNED_ZERO = -128
+"""Zero point of uint8 codes, which TFLite stores as int8: code - 128."""
 _TYPES = {"float32": "FLOAT32", "int8": "INT8", "int32": "INT32"}
 
 
 @dataclass(eq=False)
 class Tensor:
     """``shape`` as stored; ``scale``: None, or of the codes: () or one for each index of ``axis``
-    (zero points are 0). ``data``: of a constant."""
+    (``zero``: their zero point). ``data``: of a constant."""
 
     name: str
     shape: tuple[int, ...]
@@ -25,7 +28,13 @@ class Tensor:
     scale: np.ndarray | None = None
     axis: int = 0
     data: np.ndarray | None = None
+    zero: int = 0
     index: int = -1
+
+    @property
+    def codes(self) -> Codes | None:
+        """What an activation holds; int8 - 128 stands for uint8."""
+        return None if self.scale is None else Codes(float(self.scale), self.zero != 0)
 
 
 @dataclass(eq=False)
@@ -154,7 +163,7 @@ class _Serializer:
     def _quantization(self, t: Tensor) -> int:
         scale = np.atleast_1d(np.asarray(t.scale, np.float32))
         scales = self._numbers(scale, "float32")
-        zeros = self._numbers(np.zeros(len(scale)), "int64")
+        zeros = self._numbers(np.full(len(scale), t.zero), "int64")
         return self._table(
             "QuantizationParameters", Scale=scales, ZeroPoint=zeros, QuantizedDimension=t.axis
         )

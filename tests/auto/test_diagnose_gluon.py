@@ -108,12 +108,14 @@ def test_weight_errors(found, dense, small):
 
 def test_clipping_is_counted_on_the_dense_activations(found, dense, small):
     for name in NAMES:
-        scale = small[int(name)].input_scale.data().asscalar()
+        scale = abs(small[int(name)].input_scale.data().asscalar())
         x = np.abs(inputs_of(dense)[name].asnumpy())
         given = found[name].input
-        assert given.used == pytest.approx(x.max() / scale / 127, rel=1e-6)
-        assert given.saturated == pytest.approx((x / scale > 127.5).mean())
-        codes = np.clip(np.rint(inputs_of(dense)[name].asnumpy() / scale), -127, 127)
+        assert given.unsigned is bool(inputs_of(dense)[name].min().asscalar() >= 0)
+        low, high = (0, 255) if given.unsigned else (-127, 127)
+        assert given.used == pytest.approx(x.max() / scale / high, rel=1e-6)
+        assert given.saturated == pytest.approx((x / scale > high + 0.5).mean())
+        codes = np.clip(np.rint(inputs_of(dense)[name].asnumpy() / scale), low, high)
         expected = sqnr(inputs_of(dense)[name].asnumpy(), codes * scale)
         assert given.quality.sqnr == pytest.approx(expected, abs=0.01)
     assert found["0"].input.saturated > 0  # calibrated on less data than it runs on

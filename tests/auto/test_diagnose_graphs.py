@@ -87,8 +87,8 @@ def test_introduced_is_weight_and_inputs_rounded_by_hand():
     plain = simplify(dense)
     node = plain.node("b")
     kept = interpret(plain, X, keep=[*node.inputs[:1], node.inputs[3], node.output])[1]
-    scale = np.abs(kept[node.inputs[0]]).max() / 127
-    rounded = np.clip(np.rint(kept[node.inputs[0]] / scale), -127, 127) * scale
+    scale = kept[node.inputs[0]].max() / 255  # behind a ReLU
+    rounded = np.clip(np.rint(kept[node.inputs[0]] / scale), 0, 255) * scale
     weight = small.constants[small.node("b").inputs[1]].dense()
     alone = Graph(
         [Input("x", (0, 8, 6, 6))],

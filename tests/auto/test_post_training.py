@@ -8,7 +8,7 @@ import pytest
 from gluonzip.auto import diagnose, post_training, quantize_automatically
 from gluonzip.auto.trials import Trials
 from gluonzip.errors import ConfigError, DataError, PatternError
-from gluonzip.graph import Constant, Graph, Input, Node, interpret
+from gluonzip.graph import Constant, Graph, Input, Node, infer_types, interpret
 from gluonzip.passes import simplify
 from gluonzip.spec import WeightQuantization
 
@@ -75,7 +75,16 @@ def test_layers_stay_in_float_within_the_budget_and_only_then(data):
     assert "c1" not in some.choices.floats  # more than a third of the work
     assert some.decibels > none.decibels
     every = quantize_automatically(dense, data, steps=steps, float_share=1)
-    assert set(every.choices.floats) >= set(some.choices.floats)
+    assert every.decibels > some.decibels
+
+
+def test_signed_codes_everywhere_if_asked_for(data):
+    found = [
+        quantize_automatically(hard_network(), data, steps=(), signed=s) for s in (False, True)
+    ]
+    kinds = [{t.dtype for t in infer_types(result.graph).values()} for result in found]
+    assert "uint8" in kinds[0]
+    assert "uint8" not in kinds[1]
 
 
 def test_skipped_layers_stay_float(data):

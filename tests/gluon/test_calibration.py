@@ -61,7 +61,9 @@ def test_ranges_from(source, hybrid):
     peaks = calibrate(net, SOURCES[source]())
     assert peaks == pytest.approx(expected_peaks(), rel=1e-6)
     scale = net[1].input_scale.data().asscalar()
-    assert scale == np.float32(np.float32(peaks["1"]) / np.float32(127))
+    assert net[1].unsigned_input  # behind a ReLU
+    assert scale == -np.float32(np.float32(peaks["1"]) / np.float32(255))
+    assert not net[0].unsigned_input
     assert net._active is hybrid
     assert np.isfinite(net(mx.nd.array(X)).asnumpy()).all()
 

@@ -163,7 +163,7 @@ def trained(x, y, scale, hybrid):
     quantize(net, weights=weights, activations=ActivationQuantization(scale=scale), data=[x])
     if hybrid:
         net.hybridize(static_alloc=True)
-    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.05})
+    trainer = mx.gluon.Trainer(net.collect_params(), "sgd", {"learning_rate": 0.02})
     loss_of, losses = mx.gluon.loss.SoftmaxCrossEntropyLoss(), []
     for _ in range(4):
         with mx.autograd.record():

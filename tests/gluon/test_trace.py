@@ -171,7 +171,8 @@ def test_a_compressed_network_traces_to_masks_and_fake_quantizers(per_channel, t
     np.testing.assert_array_equal(graph.constants["0.weight_scale"].data, expected)
     scale = graph.constants["4.input_scale"].data
     assert scale.shape == ()
-    assert scale == net[4].input_scale.data().asscalar()
+    assert by_name["4.input"].attrs == {"bits": 8, "axis": 0, "unsigned": True}
+    assert scale == -net[4].input_scale.data().asscalar()
     close(interpret(graph, x.asnumpy())[0], net(x).asnumpy())
 
     net.hybridize()

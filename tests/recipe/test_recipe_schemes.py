@@ -9,6 +9,7 @@ import gluonzip
 from gluonzip.errors import ConfigError, PatternError
 from gluonzip.gluon import quantize
 from gluonzip.recipe import Recipe, load, with_schemes
+from gluonzip.report.tables import layer_table
 from gluonzip.spec import Binary, PerChannel, PerGroup, Ternary, WeightQuantization
 
 
@@ -93,6 +94,18 @@ def test_from_recipe_to_engine_without_calibration(mode, weights):
         8 if mode == "dynamic" else 32
     }
     assert result.report.agreement is not None
+
+
+def test_unsigned_inputs_are_listed_and_can_be_switched_off():
+    found = []
+    for signed in (False, True):
+        stage = quantizing(activations={"signed": signed})
+        result = run(stage, calibration_data=data())
+        listed = layer_table(result.report.layers)
+        column = listed.header.index("bits w/a")
+        found.append([row[column] for row in listed.rows])
+        assert any(n.attrs.get("unsigned") for n in result.graph.nodes) is not signed
+    assert found == [["8/8", "8/8u", "8/8u", "8/8u"], ["8/8"] * 4]
 
 
 def test_static_still_needs_data():

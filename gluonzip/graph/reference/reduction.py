@@ -30,7 +30,8 @@ def mean(a, x: Value) -> Value:
 
 @on_floats("peak")
 def peak(a, x):
-    return np.abs(x.reshape(len(x), -1)).max(axis=1, initial=0)
+    x = x.reshape(len(x), -1)
+    return np.stack([x.min(axis=1, initial=0), x.max(axis=1, initial=0)], axis=1)
 
 
 @on_floats("matmul")

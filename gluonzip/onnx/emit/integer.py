@@ -6,7 +6,7 @@ import numpy as np
 
 from gluonzip.onnx.emit.normalization import along
 from gluonzip.onnx.emit.registry import View, emitter
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range, max_code
 
 
 @emitter("quantize", "dequantize")
@@ -18,7 +18,7 @@ def cross(v: View) -> str:
 @emitter("fake_quantize")
 def fake_quantize(v: View) -> str:
     """What is left of these after lowering (other than 8 bits, or several scales): computed."""
-    limit = float(max_code(v.a.bits))
+    low, high = map(float, code_range(v.a.bits, v.a.unsigned))
     constant = v.constant(1)
     if constant is None:
         raise v.decline("its scale is not a constant")
@@ -27,7 +27,7 @@ def fake_quantize(v: View) -> str:
     else:
         step = along(v, 1, v.a.axis)
     inverse = v.emit("Reciprocal", step)
-    codes = v.emit("Clip", v.emit("Mul", v.x, inverse), v.floats(-limit), v.floats(limit))
+    codes = v.emit("Clip", v.emit("Mul", v.x, inverse), v.floats(low), v.floats(high))
     return v.emit("Mul", v.emit("Round", codes), step)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from gluonzip.onnx.emit.elementwise import BINARY, SAME, SCALAR, SCALAR_FIRST
 from gluonzip.onnx.package import onnx
 from gluonzip.onnx.parse.registry import READERS, OnnxNode, reader
+from gluonzip.spec import code_range
 
 T = onnx.TensorProto
 _FLOATS = (T.FLOAT, T.FLOAT16, T.DOUBLE, T.BFLOAT16)
@@ -125,15 +126,16 @@ def reciprocal(n: OnnxNode) -> str:
 
 @reader("Round")
 def rounded(n: OnnxNode) -> str:
-    """Inside a fake quantizer: round(clip(x / step, -limit, limit)), then times step."""
+    """Inside a fake quantizer: round(clip(x / step, low, high)), then times step."""
     clip = n.target.producer(n.x)
     product = clip and clip.op == "clip" and n.target.producer(clip.inputs[0])
     if not product or product.op not in ("mul", "mul_scalar"):
         raise n.decline("rounding is read only inside a fake quantizer")
-    limit = clip.attrs["max"]
-    bits = int(np.log2(limit + 1)) + 1
-    if 2 ** (bits - 1) - 1 != limit or clip.attrs["min"] != -limit or not 2 <= bits <= 8:
-        raise n.decline(f"codes from {clip.attrs['min']} to {limit} are no symmetric integers")
+    low, high = clip.attrs["min"], clip.attrs["max"]
+    unsigned = low == 0
+    bits = int(np.log2(high + 1)) + (not unsigned) if high > 0 else 0
+    if not 2 <= bits <= 8 or (low, high) != code_range(bits, unsigned):
+        raise n.decline(f"codes from {low} to {high} are not those of 2 to 8 bits")
     if product.op == "mul" and product.inputs[1] not in n.target.graph.constants:
         return _dynamic(n, product.inputs, bits)
     if product.op == "mul_scalar":
@@ -145,7 +147,8 @@ def rounded(n: OnnxNode) -> str:
     scale = (np.float32(1) / np.asarray(inverse, np.float32)).astype(np.float32)
     x, step = product.inputs[0], n.new("scale", np.asarray(scale))
     n.target.steps[n.outputs[0]] = scale
-    return n.emit("fake_quantize", x, step, bits=bits, axis=axis)
+    sign = {"unsigned": True} if unsigned else {}
+    return n.emit("fake_quantize", x, step, bits=bits, axis=axis, **sign)
 
 
 def _dynamic(n: OnnxNode, product: list[str], bits: int) -> str:

@@ -23,7 +23,11 @@ def quantize(n: OnnxNode) -> str:
     limits, zero = np.iinfo(zero.dtype), int(zero.reshape(-1)[0])
     step = np.float32(scale[0])
     low, high = (limits.min - zero) * step, (limits.max - zero) * step
+    n.target.steps[n.outputs[0]] = step
     x = n.x
+    if low == 0 and not n.doc.startswith(SAYS_SCALE):
+        name = n.new("scale", np.asarray(step, np.float32))
+        return n.emit("fake_quantize", x, name, bits=8, unsigned=True)
     if low == 0:  # saturation is a ReLU, and exporters leave theirs out for it
         x = n.emit("relu", x, suffix="relu")
     symmetric = np.float32(max(-low, high) / np.float32(127)) if low != -128 * step else step
@@ -31,7 +35,6 @@ def quantize(n: OnnxNode) -> str:
         symmetric = np.float32(_number(n))
     elif symmetric != step:
         n.target.note(f"{n.name}: codes from {low:.6g} to {high:.6g} became symmetric ones")
-    n.target.steps[n.outputs[0]] = step
     name = n.new("scale", np.asarray(symmetric, np.float32))
     return n.emit("fake_quantize", x, name, bits=8)
 

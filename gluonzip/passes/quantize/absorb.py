@@ -7,6 +7,8 @@ from gluonzip.passes.quantize.kinds import (
     AVERAGES,
     LOOKUPS,
     PAIRS,
+    Codes,
+    codes_made,
     has_integer_weight,
     moves_codes,
 )
@@ -57,14 +59,14 @@ class _Absorber:
         if moves_codes(maker) or maker.op == "concat":
             self._pass_through(quantizer, maker)
         elif self._computes_codes(maker):
-            maker.attrs["out_scale"] = quantizer.attrs["scale"]
+            maker.attrs.update(codes_made(quantizer).attrs())
             self._take_output(quantizer, maker)
         else:
             return False
         return True
 
     def _computes_codes(self, node: Node) -> bool:
-        """Is the node's integer form, with int8 output, defined on int8 inputs?"""
+        """Is the node's integer form, with codes as output, defined on codes as inputs?"""
         if has_integer_weight(self.graph, node):
             return bool(node.attrs.get("dynamic")) or self._is_integer(node.inputs[0])
         if node.op in (*PAIRS, *AVERAGES, *LOOKUPS):
@@ -87,26 +89,26 @@ class _Absorber:
 
     def _pass_through(self, quantizer: Node, maker: Node) -> None:
         """quantize(maker(x, ...)) = maker(quantize(x), ...)."""
-        scale = quantizer.attrs["scale"]
+        wanted = codes_made(quantizer)
         self._take_output(quantizer, maker)
         if maker.op == "concat":
-            maker.attrs["out_scale"] = scale
+            maker.attrs.update(wanted.attrs())
         for at, name in enumerate(maker.inputs):
-            # concat requantizes codes itself, and copies them if the scale is its own.
+            # concat requantizes codes itself, and copies them if they are its own.
             if maker.op != "concat" or not self._is_integer(name):
-                maker.inputs[at] = self._codes_of(name, scale, maker)
+                maker.inputs[at] = self._codes_of(name, wanted, maker)
 
-    def _codes_of(self, name: str, scale: float, reader: Node) -> str:
+    def _codes_of(self, name: str, wanted: Codes, reader: Node) -> str:
         """The codes of tensor ``name``, for ``reader`` to read instead: from a quantizer that is
         there, or from a new one."""
         others = [node for node in self.readers[name] if node is not reader]
         self.readers[name] = others
         for node in others:
-            if node.op == "quantize" and node.attrs["scale"] == scale:
+            if node.op == "quantize" and codes_made(node) == wanted:
                 self.readers.setdefault(node.output, []).append(reader)
                 return node.output
         codes = self.names.fresh(f"{name}_codes")
-        node = Node("quantize", codes, [name], [codes], {"scale": scale})
+        node = Node("quantize", codes, [name], [codes], wanted.attrs("scale"))
         self.added.setdefault(id(reader), []).append(node)
         others.append(node)
         self.producers[codes], self.readers[codes] = node, [reader]

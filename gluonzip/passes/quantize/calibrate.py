@@ -10,6 +10,7 @@ from gluonzip.errors import DataError
 from gluonzip.graph import Graph, interpret
 from gluonzip.passes.quantize.observers import needs_histogram, observe
 from gluonzip.passes.quantize.points import activation_points
+from gluonzip.passes.quantize.signs import Range
 from gluonzip.passes.quantize.statistics import Statistics, largest
 from gluonzip.spec import ActivationQuantization
 
@@ -24,7 +25,8 @@ def calibrate(
     skip: Collection[str] = (),
     activations: ActivationQuantization | None = None,
 ) -> dict[str, float]:
-    """The range of each activation that will be quantized, in one pass over all batches.
+    """The range of each activation that will be quantized, in one pass over all batches: numbers
+    that know whether anything below zero was seen (:class:`signs.Range`).
 
     ``batches`` yields what :func:`gluonzip.graph.interpret` takes as inputs. ``run(graph, batch,
     keep=names)`` returns (outputs, {name: array}); :class:`gluonzip.runtime.CalibrationEngine` may
@@ -87,13 +89,18 @@ def ranges(
     activations: ActivationQuantization,
     skip: Collection[str] = (),
 ) -> dict[str, float]:
-    """What the observer makes of ``statistics``; members of a group share the largest range."""
+    """What the observer makes of ``statistics``; members of a group share the largest range, and
+    the sign: :class:`Range` values, signed if anything below zero was seen in the group."""
     points = activation_points(graph, skip)
-    largest_of: dict[str, float] = {}
+    signed: dict[str, bool] = {}
     for name, leader in points.items():
-        found = observe(activations.observer, statistics[name], activations.bits)
-        largest_of[leader] = max(largest_of.get(leader, 0.0), found)
-    return {name: largest_of[leader] for name, leader in points.items()}
+        signed[leader] = signed.get(leader, activations.signed) or statistics[name].signed
+    joint: dict[str, Range] = {}
+    for name, leader in points.items():
+        seen = statistics[name].treated_as(signed[leader])
+        found = Range(observe(activations.observer, seen, activations.bits), signed[leader])
+        joint[leader] = found.join(joint[leader]) if leader in joint else found
+    return {name: joint[leader] for name, leader in points.items()}
 
 
 def _check_batch(graph: Graph, batch: Batch, index: int) -> None:

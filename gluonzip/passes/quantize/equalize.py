@@ -55,7 +55,7 @@ def relax_clips(graph: Graph) -> Graph:
             rest = {k: v for k, v in node.attrs.items() if k not in ("act_min", "act_max")}
             node.attrs = {**rest, "act": "relu"}
         elif node.op == "clip" and node.attrs["min"] == 0:
-            tail = {k: v for k, v in node.attrs.items() if k == "out_scale"}
+            tail = {k: v for k, v in node.attrs.items() if k in ("out_scale", "unsigned")}
             node.op, node.attrs = "relu", tail
     return graph
 

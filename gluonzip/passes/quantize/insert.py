@@ -9,14 +9,14 @@ import numpy as np
 from gluonzip.errors import ConfigError
 from gluonzip.graph import OPS, Constant, Graph, Names, Node
 from gluonzip.passes.quantize.dynamic import insert_dynamic
-from gluonzip.passes.quantize.kinds import activation_scale, moves_codes
+from gluonzip.passes.quantize.kinds import activation_codes, moves_codes
 from gluonzip.passes.quantize.points import activation_points, check_names
 from gluonzip.passes.quantize.schemes import has_axis, rounded, scale_of, weight_scale
+from gluonzip.passes.quantize.signs import Range, non_negative
 from gluonzip.spec import (
     ActivationQuantization,
     WeightQuantization,
     granularity_name,
-    max_code,
 )
 
 
@@ -31,21 +31,26 @@ def insert_fake_quantize(
 
     Activations of mode "dynamic" get a ``fake_quantize_dynamic`` before each layer instead, those
     of mode "none" nothing; neither needs ``ranges``, which is what :func:`calibrate` found for this
-    very graph and ``skip`` (names of layers
-    that stay float32). Scales: max|w| / max_code(bits), per tensor or per output channel; a tensor
-    of zeros gets scale 1. ``graph.meta["quantization"]`` records the bits of each layer and, for
-    those left alone, why. The graph's outputs stay float32. Raises ConfigError for a missing,
-    unknown or unusable range, DataError for a weight that is not finite.
+    very graph and ``skip`` (names of layers that stay float32). Scales: the range by the highest
+    code, per tensor or, of weights, per output channel; a tensor of zeros gets scale 1. An
+    activation whose range has nothing below zero gets unsigned codes, and so does a group that
+    shares a scale if all its members do (a range that is a plain number, not a
+    :class:`signs.Range`, does not say, but the graph may: behind a ReLU).
+    ``graph.meta["quantization"]`` records the bits of each layer, the activations with unsigned
+    codes and, for layers left alone, why. The graph's outputs stay float32. Raises ConfigError for
+    a missing, unknown or unusable range, DataError for a weight that is not finite.
     """
     graph = graph.copy()
     activations = activations or ActivationQuantization()
     quantized: dict[str, float] = {}
+    unsigned: list[str] = []
     if activations.mode == "static":
-        quantized = _insert_on_activations(graph, ranges, activations, skip)
+        quantized, unsigned = _insert_on_activations(graph, ranges, activations, skip)
     _insert_on_weights(graph, weights or WeightQuantization(), skip)
     if activations.mode == "dynamic":
         insert_dynamic(graph, activations.bits, skip)
     graph.meta["quantization"]["activations"] = quantized
+    graph.meta["quantization"]["unsigned"] = unsigned
     graph.meta["quantization"]["mode"] = activations.mode
     return graph
 
@@ -135,17 +140,23 @@ def _insert_on_activations(
     ranges: Mapping[str, float],
     config: ActivationQuantization,
     skip: Collection[str],
-) -> dict[str, float]:
+) -> tuple[dict[str, float], list[str]]:
+    """The ranges of the quantizers that were inserted, and which of these are unsigned."""
     points = activation_points(graph, skip)
     _check_ranges(graph, points, ranges)
-    used = _ranges_in_use(graph)
-    largest: dict[str, float] = {}  # of each group: one scale for all its members
+    used, positive = _ranges_in_use(graph), non_negative(graph)
+    joint: dict[str, Range] = {}  # of each group: one scale for all its members
     for name, leader in points.items():
-        largest[leader] = max(largest.get(leader, 0.0), used.get(name, float(ranges[name])))
+        signed = getattr(ranges[name], "signed", name not in positive) or config.signed
+        found = used.get(name) or Range(ranges[name], signed)
+        joint[leader] = found.join(joint[leader]) if leader in joint else found
     quantizers, names = {}, Names(graph)
     for name, leader in points.items():
-        scale = scale_of(largest[leader], config.bits)
+        unsigned = not joint[leader].signed
+        scale = scale_of(float(joint[leader]), config.bits, unsigned)
         quantizers[name] = _fake_quantize(graph, names, name, scale, config.bits)
+        if unsigned:
+            quantizers[name].attrs["unsigned"] = True
     for node in graph.nodes:
         node.inputs = [quantizers[n].output if n in quantizers else n for n in node.inputs]
     nodes = [quantizers[i.name] for i in graph.inputs if i.name in quantizers]
@@ -153,23 +164,25 @@ def _insert_on_activations(
         nodes.append(node)
         nodes += [quantizers[name] for name in node.outputs if name in quantizers]
     graph.nodes = nodes
-    return {name: float(ranges[name]) for name in points}
+    found = {name: float(ranges[name]) for name in points}
+    return found, [name for name, leader in points.items() if not joint[leader].signed]
 
 
-def _ranges_in_use(graph: Graph) -> dict[str, float]:
+def _ranges_in_use(graph: Graph) -> dict[str, Range]:
     """Ranges of the quantizers that are there already, on the tensors whose values they quantize:
     a new one of the same range makes them idle."""
-    found: dict[str, float] = {}
+    found: dict[str, Range] = {}
     for node in reversed(graph.nodes):
-        if node.op == "fake_quantize" and (scale := activation_scale(graph, node)) is not None:
-            sources, value = node.inputs[:1], scale * max_code(8)
+        if node.op == "fake_quantize" and (codes := activation_codes(graph, node)) is not None:
+            sources, values = node.inputs[:1], [Range(codes.reach, not codes.unsigned)]
         elif moves_codes(node) or node.op == "concat":
             sources = node.inputs
-            value = max((found.get(name, 0.0) for name in node.outputs), default=0.0)
+            values = [found[name] for name in node.outputs if name in found]
         else:
             continue
-        for name in sources if value else ():
-            found[name] = max(found.get(name, 0.0), value)
+        for name in sources:
+            for value in values:
+                found[name] = value.join(found[name]) if name in found else value
     return found
 
 

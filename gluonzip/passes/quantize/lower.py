@@ -1,7 +1,7 @@
-"""From simulation to integers: ``fake_quantize`` nodes become int8 tensors.
+"""From simulation to integers: ``fake_quantize`` nodes become tensors of int8 or uint8 codes.
 
 A fake-quantized activation is codes times a scale, so a ``quantize`` node in its place changes
-nothing: every operator takes int8 (see the head of ``graph/ops.py``). What follows only makes it
+nothing: every operator takes codes (see the head of ``graph/ops.py``). What follows only makes it
 fast, and every step keeps each value: quantizers move up through what commutes with them and become
 the ``out_scale`` of the node that makes their input; what needs float32 gets a ``dequantize``.
 """
@@ -17,7 +17,9 @@ from gluonzip.passes.quantize.kinds import (
     AVERAGES,
     LOOKUPS,
     PAIRS,
-    activation_scale,
+    Codes,
+    activation_codes,
+    codes_made,
     has_integer_weight,
     moves_codes,
 )
@@ -26,9 +28,10 @@ from gluonzip.passes.quantize.kinds import (
 def lower(graph: Graph) -> Graph:
     """``graph`` with its ``fake_quantize`` nodes turned into integers.
 
-    Weights become int8 Constants; activations become int8 tensors between ``quantize`` nodes and
-    what reads them, requantized by the node that makes them where that is exact. A tensor that
-    float32 readers or several scales need stays float32 too. Outputs of the graph stay float32.
+    Weights become int8 Constants; activations become int8 tensors, or uint8 where the quantizer is
+    unsigned, between ``quantize`` nodes and what reads them, requantized by the node that makes
+    them where that is exact. A tensor that float32 readers or several scales need stays float32
+    too. Outputs of the graph stay float32.
     Quantizers of activations that are not 8 bits or not per tensor stay simulated. Outputs equal
     those of the simulation up to the rounding of float32 (at worst a code next to it).
     """
@@ -47,14 +50,14 @@ def lower(graph: Graph) -> Graph:
 # ---------------------------------------------------------------- fake_quantize -> quantize
 def _quantize_activations(graph: Graph) -> None:
     for node in graph.nodes:
-        scale = activation_scale(graph, node)
-        if scale is not None:
-            node.op, node.inputs, node.attrs = "quantize", node.inputs[:1], {"scale": scale}
+        codes = activation_codes(graph, node)
+        if codes is not None:
+            node.op, node.inputs, node.attrs = "quantize", node.inputs[:1], codes.attrs("scale")
     _keep_outputs_float(graph)
 
 
 def _keep_outputs_float(graph: Graph) -> None:
-    """An output that would be int8 is dequantized at the end, under its own name."""
+    """An output that would be codes is dequantized at the end, under its own name."""
     integers = integer_tensors(graph)
     producers, names = graph.producers(), Names(graph)
     for name in dict.fromkeys(graph.outputs):
@@ -69,20 +72,19 @@ def _keep_outputs_float(graph: Graph) -> None:
 
 
 def integer_tensors(graph: Graph) -> set[str]:
-    """Names of int8 activations."""
+    """Names of activations that are codes, int8 or uint8."""
     names: set[str] = set()
     for node in graph.nodes:
-        made = node.op == "quantize" or node.attrs.get("out_scale") is not None
-        if made or (moves_codes(node) and node.inputs[0] in names):
+        if codes_made(node) or (moves_codes(node) and node.inputs[0] in names):
             names.update(node.outputs)
     return names
 
 
 def _merge_quantizers(graph: Graph) -> None:
-    """Quantizers of one tensor with one scale become one."""
-    first: dict[tuple[str, float], Node] = {}
+    """Quantizers of one tensor to the same codes become one."""
+    first: dict[tuple[str, Codes | None], Node] = {}
     for node in [n for n in graph.nodes if n.op == "quantize"]:
-        kept = first.setdefault((node.inputs[0], node.attrs["scale"]), node)
+        kept = first.setdefault((node.inputs[0], codes_made(node)), node)
         if kept is not node:
             graph.redirect(node.output, kept.output)
             graph.nodes.remove(node)
@@ -90,41 +92,41 @@ def _merge_quantizers(graph: Graph) -> None:
 
 # ---------------------------------------------------------------- what is left
 def _settle_concats(graph: Graph) -> None:
-    """A concat of int8 tensors of one scale copies codes; of several, it works on real values."""
-    scales = integer_scales(graph)
+    """A concat of tensors of the same codes copies them; of several, it works on real values."""
+    known = integer_codes(graph)
     for node in graph.nodes:
         if node.op == "concat" and node.attrs.get("out_scale") is None:
-            found = {scales.get(name) for name in node.inputs}
+            found = {known.get(name) for name in node.inputs}
             if len(found) == 1 and None not in found:
-                node.attrs["out_scale"] = found.pop()
-                scales[node.output] = node.attrs["out_scale"]
-        if moves_codes(node) and node.inputs[0] in scales:
-            scales.update(dict.fromkeys(node.outputs, scales[node.inputs[0]]))
+                known[node.output] = found.pop()
+                node.attrs.update(known[node.output].attrs())
+        if moves_codes(node) and node.inputs[0] in known:
+            known.update(dict.fromkeys(node.outputs, known[node.inputs[0]]))
     _keep_outputs_float(graph)
 
 
-def integer_scales(graph: Graph) -> dict[str, float]:
-    """The scale of each int8 activation."""
-    scales: dict[str, float] = {}
+def integer_codes(graph: Graph) -> dict[str, Codes]:
+    """What each activation of codes holds, by name."""
+    known: dict[str, Codes] = {}
     for node in graph.nodes:
-        scale = node.attrs["scale"] if node.op == "quantize" else node.attrs.get("out_scale")
-        if scale is None and moves_codes(node):
-            scale = scales.get(node.inputs[0])
-        if scale is not None:
-            scales.update(dict.fromkeys(node.outputs, scale))
-    return scales
+        codes = codes_made(node)
+        if codes is None and moves_codes(node):
+            codes = known.get(node.inputs[0])
+        if codes is not None:
+            known.update(dict.fromkeys(node.outputs, codes))
+    return known
 
 
 def _drop_idle_quantizers(graph: Graph) -> None:
-    """quantize of codes that have its very scale."""
-    scales = integer_scales(graph)
+    """quantize of codes that are its very own."""
+    known = integer_codes(graph)
     for node in [n for n in graph.nodes if n.op == "quantize"]:
-        if scales.get(node.inputs[0]) == node.attrs["scale"]:
+        if known.get(node.inputs[0]) == codes_made(node):
             bypass(graph, node)
 
 
 def _dequantize_for_floats(graph: Graph) -> None:
-    """One ``dequantize`` for each int8 tensor that something without integer arithmetic reads."""
+    """One ``dequantize`` for each tensor of codes that is read without integer arithmetic."""
     integers = integer_tensors(graph)
     names = Names(graph)
     real: dict[str, str] = {}
@@ -141,7 +143,7 @@ def _dequantize_for_floats(graph: Graph) -> None:
 
 
 def takes_integers(graph: Graph, node: Node, integers: set[str]) -> bool:
-    """Is the node's arithmetic on int8 inputs defined on codes (not: dequantize, then float32)?"""
+    """Is the node's arithmetic on such inputs defined on codes (not: dequantize, then float32)?"""
     if has_integer_weight(graph, node):
         return node.inputs[0] in integers and not node.attrs.get("dynamic")
     if node.op in PAIRS:

@@ -20,7 +20,7 @@ import numpy as np
 from gluonzip import _core
 from gluonzip.errors import ConfigError
 from gluonzip.passes.quantize.statistics import BINS, Statistics
-from gluonzip.spec import max_code
+from gluonzip.spec import code_range
 
 Observer = Callable[[Statistics, int], float]
 OBSERVERS: dict[str, Observer] = {}
@@ -107,7 +107,7 @@ def kl(statistics: Statistics, bits: int) -> float:
     calibration; exact zeros, which every scale keeps, are left out)."""
     if statistics.peak == 0:
         return 0.0
-    bins = _core.kl_bins(statistics.counts, max_code(bits) + 1)
+    bins = _core.kl_bins(statistics.counts, _highest_code(statistics, bits) + 1)
     return min(bins * statistics.width, statistics.peak)
 
 
@@ -121,7 +121,7 @@ def mse(statistics: Statistics, bits: int, steps: int = 200) -> float:
     counts, centres = statistics.counts[hit], (hit + 0.5) * statistics.width
     centres = np.minimum(centres, statistics.peak)
     ranges = statistics.peak * np.arange(1, steps + 1) / steps
-    limit = max_code(bits)
+    limit = _highest_code(statistics, bits)
     errors = [_squared_error(counts, centres, r / limit, limit) for r in ranges]
     return float(ranges[int(np.argmin(errors))])
 
@@ -129,6 +129,10 @@ def mse(statistics: Statistics, bits: int, steps: int = 200) -> float:
 def _squared_error(counts: np.ndarray, x: np.ndarray, scale: float, limit: int) -> float:
     rounded = np.minimum(np.rint(x / scale), limit) * scale
     return float(counts @ np.square(x - rounded))
+
+
+def _highest_code(statistics: Statistics, bits: int) -> int:
+    return code_range(bits, unsigned=not statistics.signed)[1]
 
 
 def _first_hit(statistics: Statistics) -> float:

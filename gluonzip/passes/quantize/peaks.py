@@ -16,7 +16,8 @@ def with_outputs(graph: Graph, names: Sequence[str]) -> Graph:
 
 
 def with_peaks(graph: Graph, names: Sequence[str]) -> Graph:
-    """``graph`` whose outputs are the largest magnitudes of the tensors ``names``, row by row."""
+    """``graph`` whose outputs are the lowest and highest values of the tensors ``names``, row by
+    row."""
     graph, fresh = graph.copy(), Names(graph)
     peaks = []
     for name in names:

@@ -7,20 +7,21 @@ import numpy as np
 from gluonzip.errors import DataError
 from gluonzip.graph.reference.integer import fake_quantized_codes
 from gluonzip.graph.scales import grouped, spread
-from gluonzip.spec import Binary, PerChannel, PerGroup, Ternary, WeightQuantization, max_code
+from gluonzip.spec import Binary, PerChannel, PerGroup, Ternary, WeightQuantization, code_range
 
 SMALLEST = np.finfo(np.float32).tiny
 """Smallest normal float32: a step below it has no finite inverse."""
 
 
-def scale_of(largest: float | np.ndarray, bits: int) -> np.ndarray:
-    """float32 step for values up to ``largest`` in magnitude: largest / max_code; 1 for (next to)
-    0.
+def scale_of(largest: float | np.ndarray, bits: int, unsigned: bool = False) -> np.ndarray:
+    """float32 step for values up to ``largest`` in magnitude: largest by the highest code; 1 for
+    (next to) 0.
 
-    >>> float(scale_of(127.0, 8))
-    1.0
+    >>> float(scale_of(127.0, 8)), float(scale_of(255.0, 8, unsigned=True))
+    (1.0, 1.0)
     """
-    return usable((np.asarray(largest, np.float64) / max_code(bits)).astype(np.float32))
+    highest = code_range(bits, unsigned)[1]
+    return usable((np.asarray(largest, np.float64) / highest).astype(np.float32))
 
 
 def usable(step: np.ndarray) -> np.ndarray:

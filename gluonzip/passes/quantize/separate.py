@@ -13,15 +13,10 @@ import numpy as np
 
 from gluonzip.graph import OPS, Graph, Names, Node, TensorType, interpret, known_types
 from gluonzip.passes.quantize.calibrate import Batch, Run
-from gluonzip.passes.quantize.kinds import WEIGHTED, has_integer_weight
+from gluonzip.passes.quantize.kinds import WEIGHTED, Codes, has_integer_weight
+from gluonzip.passes.quantize.signs import non_negative
 
-NON_NEGATIVE = frozenset(("relu", "sigmoid", "hard_sigmoid", "exp", "sqrt", "abs", "square"))
-"""Element-wise operators whose values are never below zero."""
-
-_KEEPS_SIGN = frozenset(name for name, spec in OPS.items() if spec.on_codes) | frozenset(
-    ("quantize", "dequantize", "avg_pool", "global_avg_pool", "adaptive_avg_pool", "concat")
-    + ("resize_bilinear", "mean", "sum", "max", "mul", "matmul")
-)
+_CODES = ("out_scale", "unsigned")
 
 
 def separate_epilogues(
@@ -105,7 +100,7 @@ def sum_ranges(graph: Graph, batches: Iterable[Batch], run: Run = interpret) -> 
 
 
 def _activated(name: str, x: str, outputs: list[str], a) -> list[Node]:
-    tail = {} if a.out_scale is None else {"out_scale": a.out_scale}
+    tail = {} if a.out_scale is None else Codes(a.out_scale, a.unsigned).attrs()
     if a.act == "relu":
         return [Node("relu", name, [x], outputs, tail)]
     if a.act == "clip":
@@ -115,24 +110,6 @@ def _activated(name: str, x: str, outputs: list[str], a) -> list[Node]:
     return [Node("mul_scalar", name, [x], outputs, {"value": 1.0, **tail})]
 
 
-def non_negative(graph: Graph) -> set[str]:
-    """Tensors that are never below zero, whatever the input."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        a = OPS[node.op].fill(node.attrs, len(node.outputs)) if node.op in OPS else None
-        act = getattr(a, "act", "none")
-        clipped = (act == "clip" and a.act_min >= 0) or (node.op == "clip" and a.min >= 0)
-        kept = node.op in _KEEPS_SIGN or (node.op == "add" and act == "none")
-        if node.op == "pad" and a.value < 0:
-            kept = False
-        if (
-            act == "relu" or clipped or node.op in NON_NEGATIVE or node.op == "softmax"
-            or (kept and all(name in found for name in node.present_inputs()))
-        ):  # fmt: skip
-            found.update(node.outputs)
-    return found
-
-
 def _operands(node: Node) -> list[str]:
     """x, weight, bias, residual; "" for what is absent."""
     return [*node.inputs, "", ""][:4]
@@ -140,7 +117,7 @@ def _operands(node: Node) -> list[str]:
 
 def _without_epilogue(node: Node) -> tuple[dict, dict]:
     """The node's attributes in two parts: those of the sum, those of what comes after."""
-    after = {k: v for k, v in node.attrs.items() if k.startswith("act") or k == "out_scale"}
+    after = {k: v for k, v in node.attrs.items() if k.startswith("act") or k in _CODES}
     return {k: v for k, v in node.attrs.items() if k not in after}, after
 
 
@@ -158,7 +135,7 @@ def _is_leaky(node: Node) -> bool:
 
 def _is_integer_layer(graph: Graph, node: Node, types: Mapping[str, TensorType]) -> bool:
     x = types.get(node.inputs[0]) if node.inputs else None
-    return has_integer_weight(graph, node) and x is not None and x.dtype == "int8"
+    return has_integer_weight(graph, node) and x is not None and x.holds_codes
 
 
 def _split(
@@ -187,7 +164,8 @@ def _split(
 def _sum_scale(node, a, residual, types, positive, ranges) -> float | None:
     """The scale of the sum; None when nothing says how large it is."""
     if not residual and a.out_scale is not None and node.output not in ranges:
-        return float(np.float32(a.out_scale))
+        codes = Codes(a.out_scale, a.unsigned)
+        return float(np.float32(codes.reach / 127 if codes.unsigned else codes.scale))
     bound = _saturation(a, residual, types, positive)
     measured = ranges.get(node.output)
     if measured is not None:
@@ -200,14 +178,15 @@ def _saturation(a, residual, types, positive) -> float | None:
     if a.out_scale is None or not residual:
         return None
     other = types.get(residual)
-    if other is None or other.dtype != "int8":
+    if other is None or not other.holds_codes:
         return None
-    # sum + residual = y, and y saturates beyond +-127 out_scale (or below 0, with a ReLU): larger
-    # sums than these can only give saturated answers.
-    so, sr = np.float32(a.out_scale), np.float32(other.scale)
-    if a.act in ("relu", "clip") and residual in positive:
-        return float(max(so, sr))
-    return float(so + sr)
+    # sum + residual = y, and y saturates beyond the reach of its codes (or below 0, with a ReLU):
+    # larger sums than these can only give saturated answers.
+    reach = Codes(a.out_scale, a.unsigned).reach
+    added = Codes(other.scale, other.dtype == "uint8").reach
+    if (a.unsigned or a.act in ("relu", "clip")) and residual in positive:
+        return float(np.float32(max(reach, added) / 127))
+    return float(np.float32((reach + added) / 127))
 
 
 def _requantized(node: Node, largest: float, names: Names) -> list[Node]:

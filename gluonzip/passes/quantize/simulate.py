@@ -8,10 +8,11 @@ from gluonzip.graph import Constant, Graph, Names, Node
 from gluonzip.graph.scales import spread
 from gluonzip.passes.eliminate import bypass
 from gluonzip.passes.quantize.dynamic import split_dynamic
+from gluonzip.passes.quantize.kinds import Codes, codes_made
 
 
 def simulate(graph: Graph) -> Graph:
-    """``graph`` with its int8 tensors and weights as ``fake_quantize`` nodes over float32.
+    """``graph`` with its tensors of codes and weights as ``fake_quantize`` nodes over float32.
 
     Values are those of ``graph`` up to the rounding of float32 (at worst a code next to it), and
     ``lower`` makes the integers again: what can train, and what other formats can say. A channel
@@ -23,12 +24,14 @@ def simulate(graph: Graph) -> Graph:
     nodes: list[Node] = []
     for node in graph.nodes:
         node.inputs = [quantizers[n].output if n in quantizers else n for n in node.inputs]
+        codes = codes_made(node)
         if node.op == "quantize":
-            scale = _scale(graph, names, node.output, node.attrs["scale"])
-            node.op, node.inputs, node.attrs = "fake_quantize", [*node.inputs, scale], {}
+            scale = _scale(graph, names, node.output, codes.scale)
+            node.op, node.inputs = "fake_quantize", [*node.inputs, scale]
+            node.attrs = _attrs(codes)
             nodes.append(node)
-        elif (scale := node.attrs.pop("out_scale", None)) is not None:
-            nodes += _rounded(graph, names, node, scale)
+        elif codes is not None:
+            nodes += _rounded(graph, names, node, codes)
         else:
             nodes.append(node)
     graph.nodes = [*quantizers.values(), *nodes]
@@ -48,11 +51,18 @@ def expand_groups(graph: Graph) -> Graph:
     return graph
 
 
-def _rounded(graph: Graph, names: Names, node: Node, scale: float) -> list[Node]:
+def _rounded(graph: Graph, names: Names, node: Node, codes: Codes) -> list[Node]:
     out = node.output
+    for name in ("out_scale", "unsigned"):
+        node.attrs.pop(name, None)
     node.outputs = [names.fresh(f"{out}_real")]
-    step = _scale(graph, names, out, scale)
-    return [node, Node("fake_quantize", names.fresh(f"{out}_codes"), [node.output, step], [out])]
+    operands = [node.output, _scale(graph, names, out, codes.scale)]
+    name = names.fresh(f"{out}_codes")
+    return [node, Node("fake_quantize", name, operands, [out], _attrs(codes))]
+
+
+def _attrs(codes: Codes) -> dict[str, bool]:
+    return {"unsigned": True} if codes.unsigned else {}
 
 
 def _scale(graph: Graph, names: Names, stem: str, scale: float) -> str:

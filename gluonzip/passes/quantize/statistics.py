@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
@@ -17,16 +18,18 @@ class Statistics:
     """Magnitudes of one tensor, batch by batch: their peaks, and a histogram of them.
 
     ``what``: the tensor as errors name it (``tensor 'data'``, ``the input of layer 'conv0'``).
-    ``peak``: the largest; ``peaks``: that of each batch; ``count``: how many values were seen,
+    ``peak``: the largest; ``peaks``: that of each batch; ``signed``: whether any value was below
+    zero; ``count``: how many values were seen,
     ``zeros`` of which were exactly zero; ``counts``: how many of the others fell into each of
     BINS bins, ``width`` wide, from zero up. A value beyond the last bin doubles the width, which
     joins bins two by two and loses nothing. ``histogram=False`` keeps the peaks alone
-    (``feed`` may then be given parts of a tensor that hold its peak).
+    (``feed`` may then be given parts of a tensor that hold its lowest and highest value).
     """
 
     def __init__(self, what: str, histogram: bool = True) -> None:
         self.what = what
         self.peaks: list[float] = []
+        self.signed = False
         self.count = self.zeros = 0
         self.counts = np.zeros(BINS if histogram else 0, np.int64)
         self.width = 0.0
@@ -40,6 +43,7 @@ class Statistics:
         """Take in the values of one batch. DataError (naming it) for none or non-finite ones."""
         peak = largest(array, self.what, batch)
         self.peaks.append(peak)
+        self.signed = self.signed or bool(array.min() < 0)
         self.count += array.size
         if self.counts.size == 0:
             return
@@ -49,6 +53,12 @@ class Statistics:
         else:
             values = np.ascontiguousarray(array, np.float32)
             self.zeros += _core.count_magnitudes(values, self.width, self.counts)
+
+    def treated_as(self, signed: bool) -> Statistics:
+        """The same values for codes that are signed, or not, whatever was seen."""
+        other = copy.copy(self)
+        other.signed = signed
+        return other
 
     def _reach(self, peak: float) -> None:
         """Make the bins reach beyond ``peak``."""

@@ -65,12 +65,16 @@ class Weights(Model):
 
 
 class Activations(Model):
-    """Integers of layer inputs (:class:`gluonzip.spec.ActivationQuantization`)."""
+    """Integers of layer inputs (:class:`gluonzip.spec.ActivationQuantization`).
+
+    ``signed: true``: codes of either sign also where calibration saw nothing below zero.
+    """
 
     bits: int = Field(8, ge=2, le=8)
     observer: str = "minmax"
     scale: Literal["observed", "learned"] = "observed"
     mode: Literal["static", "dynamic", "none"] = "static"
+    signed: bool = False
 
     @field_validator("observer")
     @classmethod
@@ -84,7 +88,7 @@ class Activations(Model):
         return self.mode == "static"
 
     def value(self) -> ActivationQuantization:
-        return ActivationQuantization(self.bits, self.observer, self.scale, self.mode)
+        return ActivationQuantization(self.bits, self.observer, self.scale, self.mode, self.signed)
 
 
 class Quantize(Method):

@@ -19,9 +19,9 @@ def fused(v: View) -> int | None:
         return _F.RELU
     if act == "clip" and (a.act_min, a.act_max) == (0.0, 6.0):
         return _F.RELU6
-    scale = v.out_scale
-    if act == "clip" and a.act_min == 0.0 and scale and a.act_max >= 127 * scale:
-        return _F.RELU  # int8 saturates before the clip does
+    codes = v.out_codes
+    if act == "clip" and a.act_min == 0.0 and codes and a.act_max >= codes.reach:
+        return _F.RELU  # codes saturate before the clip does
     return None
 
 

@@ -44,9 +44,9 @@ def _operand(v: View, index: int) -> Tensor:
 def binary(v: View) -> Tensor:
     kind = v.node.op.upper()
     x, y = _operand(v, 0), _operand(v, 1)
-    if v.node.op in ("add", "mul") and x.dtype == y.dtype == "int8" and v.out_scale is not None:
+    if v.node.op in ("add", "mul") and x.dtype == y.dtype == "int8" and v.out_codes:
         table, act = kind.capitalize(), code(v)
-        y = v.op(kind, x, y, scale=v.out_scale, table=table, FusedActivationFunction=act)
+        y = v.op(kind, x, y, codes=v.out_codes, table=table, FusedActivationFunction=act)
         return activated(v, y) if v.node.op == "add" else y
     x, y = v.state.real(x), v.state.real(y)
     if v.node.op != "add":
@@ -57,8 +57,8 @@ def binary(v: View) -> Tensor:
 @emitter("relu")
 def relu(v: View) -> Tensor:
     x = v.tensor()
-    if v.integer and np.float32(v.out_scale) == x.scale:
-        return v.op("RELU", x, scale=v.out_scale)
+    if v.integer and v.out_codes == x.codes:
+        return v.op("RELU", x, codes=v.out_codes)
     return v.op("RELU", v.real())
 
 
@@ -70,8 +70,8 @@ def identity(v: View) -> Tensor:
 @emitter("leaky_relu")
 def leaky_relu(v: View) -> Tensor:
     if v.integer:
-        scale = v.out_scale
-        return v.op("LEAKY_RELU", v.tensor(), scale=scale, table="LeakyRelu", Alpha=v.a.slope)
+        codes = v.out_codes
+        return v.op("LEAKY_RELU", v.tensor(), codes=codes, table="LeakyRelu", Alpha=v.a.slope)
     return v.op("LEAKY_RELU", v.real(), table="LeakyRelu", Alpha=v.a.slope)
 
 

@@ -40,7 +40,7 @@ def _pointwise(v: View, scale: np.ndarray, shift: np.ndarray) -> Tensor:
     fields = {"Padding": 1, "StrideH": 1, "StrideW": 1, "DepthMultiplier": 1}
     fields |= {"DilationHFactor": 1, "DilationWFactor": 1, "FusedActivationFunction": code(v)}
     kind = "DEPTHWISE_CONV_2D"
-    return v.op(kind, x, filters, bias, scale=v.out_scale, table="DepthwiseConv2D", **fields)
+    return v.op(kind, x, filters, bias, codes=v.out_codes, table="DepthwiseConv2D", **fields)
 
 
 def _mean(v: View, x: Tensor, axes: list[int], kind: str = "MEAN") -> Tensor:

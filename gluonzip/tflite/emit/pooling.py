@@ -6,6 +6,7 @@ import numpy as np
 
 from gluonzip.graph import shapes
 from gluonzip.graph.reference.pooling import divisors
+from gluonzip.passes.quantize.kinds import Codes
 from gluonzip.tflite.emit.registry import View, emitter
 from gluonzip.tflite.emit.weighted import padded, same_padding
 from gluonzip.tflite.flat import Tensor
@@ -25,23 +26,22 @@ def _pads(v: View) -> list[int]:
     return pads
 
 
-def _pool(v: View, kind: str, x: Tensor, mode: int, scale: float | None) -> Tensor:
+def _pool(v: View, kind: str, x: Tensor, mode: int, codes: Codes | None) -> Tensor:
     (kh, kw), (sh, sw) = v.a.kernel, v.a.stride
     fields = {"Padding": mode, "StrideH": sh, "StrideW": sw, "FilterHeight": kh, "FilterWidth": kw}
-    return v.op(kind, x, scale=scale, table="Pool2D", **fields, FusedActivationFunction=0)
+    return v.op(kind, x, codes=codes, table="Pool2D", **fields, FusedActivationFunction=0)
 
 
 @emitter("max_pool")
 def max_pool(v: View) -> Tensor:
     x = v.tensor()
-    scale = None if x.scale is None else float(x.scale)
     pads = _pads(v)
     if not any(pads):
-        return _pool(v, "MAX_POOL_2D", x, _P.VALID, scale)
+        return _pool(v, "MAX_POOL_2D", x, _P.VALID, x.codes)
     if same_padding(v, v.a.kernel, v.a.stride, [1, 1], pads):
-        return _pool(v, "MAX_POOL_2D", x, _P.SAME, scale)
+        return _pool(v, "MAX_POOL_2D", x, _P.SAME, x.codes)
     lowest = float(np.finfo(np.float32).min)
-    return _pool(v, "MAX_POOL_2D", padded(v, x, pads, lowest), _P.VALID, scale)
+    return _pool(v, "MAX_POOL_2D", padded(v, x, pads, lowest), _P.VALID, x.codes)
 
 
 @emitter("avg_pool")
@@ -50,7 +50,7 @@ def avg_pool(v: View) -> Tensor:
     counts = divisors(a, v.shape())
     if not any(pads) and v.tensor().dtype == "int8":
         x = v.tensor()  # TFLite's keeps the scale; the driver requantizes
-        return _pool(v, "AVERAGE_POOL_2D", x, _P.VALID, float(x.scale))
+        return _pool(v, "AVERAGE_POOL_2D", x, _P.VALID, x.codes)
     whole = float(a.kernel[0] * a.kernel[1])
     x = padded(v, v.real(), pads) if any(pads) else v.real()
     y = _pool(v, "AVERAGE_POOL_2D", x, _P.VALID, None)
@@ -67,7 +67,7 @@ def global_pool(v: View) -> Tensor:
     if not v.integer:
         x = v.real()
     return v.op(
-        kind, x, axes, scale=v.out_scale if v.integer else None, table="Reducer", KeepDims=True
+        kind, x, axes, codes=v.out_codes if v.integer else None, table="Reducer", KeepDims=True
     )
 
 

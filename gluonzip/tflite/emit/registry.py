@@ -13,7 +13,8 @@ import numpy as np
 
 from gluonzip.errors import UnsupportedError
 from gluonzip.graph import OPS, Constant, Graph, Node, TensorType
-from gluonzip.tflite.flat import Model, Operator, Tensor
+from gluonzip.passes.quantize.kinds import Codes
+from gluonzip.tflite.flat import UNSIGNED_ZERO, Model, Operator, Tensor
 
 EMITTERS: dict[str, Callable[[View], Tensor | Sequence[Tensor]]] = {}
 TO_LAST, TO_FIRST = [0, 2, 3, 1], [0, 3, 1, 2]
@@ -55,6 +56,11 @@ def stored_axis(axis: int, rank: int) -> int:
     return TO_LAST.index(axis) if rank == 4 else axis
 
 
+def codes_of(t: TensorType) -> Codes | None:
+    """What a tensor of the graph holds; None for float32."""
+    return Codes(t.scale, t.dtype == "uint8") if t.holds_codes else None
+
+
 class State:
     """What is known while a graph is walked: the TFLite tensor of each tensor."""
 
@@ -70,13 +76,14 @@ class State:
         inputs: Sequence[Tensor | None],
         shape: Sequence[int],
         stem: str,
-        scale: float | None = None,
+        codes: Codes | None = None,
         dtype: str = "float32",
         options: tuple[str, dict[str, Any]] | None = None,
     ) -> Tensor:
-        """Append an operator of one output; with a ``scale`` its output is int8."""
-        made = Tensor(f"{stem}/{code.lower()}", tuple(shape), "int8" if scale else dtype)
-        made.scale = None if scale is None else np.float32(scale)
+        """Append an operator of one output, which holds ``codes`` if they are given."""
+        made = Tensor(f"{stem}/{code.lower()}", tuple(shape), "int8" if codes else dtype)
+        if codes is not None:
+            made.scale, made.zero = np.float32(codes.scale), UNSIGNED_ZERO * codes.unsigned
         self.model.tensor(made)
         self.model.operators.append(Operator(code, list(inputs), [made], options))
         return made
@@ -106,14 +113,13 @@ class State:
             self.converted[key] = self.op("DEQUANTIZE", [t], t.shape, t.name)
         return self.converted[key]
 
-    def codes(self, t: Tensor, scale: float) -> Tensor:
-        """``t`` as int8 of this scale."""
-        step = np.float32(scale)
-        if t.dtype == "int8" and t.scale == step:
+    def codes(self, t: Tensor, codes: Codes) -> Tensor:
+        """``t`` as such codes."""
+        if t.codes == codes:
             return t
-        key = (t.index, f"codes {step}")
+        key = (t.index, str(codes))
         if key not in self.converted:
-            self.converted[key] = self.op("QUANTIZE", [t], t.shape, t.name, scale=float(step))
+            self.converted[key] = self.op("QUANTIZE", [t], t.shape, t.name, codes)
         return self.converted[key]
 
 
@@ -158,22 +164,22 @@ class View:
         return stored(self.type.shape)
 
     @property
-    def out_scale(self) -> float | None:
-        return self.type.scale if self.type.dtype == "int8" else None
+    def out_codes(self) -> Codes | None:
+        return codes_of(self.type)
 
     @property
     def integer(self) -> bool:
-        """Are the first input and the output int8?"""
-        return self.tensor().dtype == "int8" and self.out_scale is not None
+        """Do the first input and the output hold codes?"""
+        return self.tensor().dtype == "int8" and self.out_codes is not None
 
     # ------------------------------------------------------------ emission
     def op(
         self, code: str, *inputs: Tensor | None, shape: Sequence[int] | None = None,
-        scale: float | None = None, table: str = "", dtype: str = "float32", **fields: Any,
+        codes: Codes | None = None, table: str = "", dtype: str = "float32", **fields: Any,
     ) -> Tensor:  # fmt: skip
         options = (f"{table}Options", fields) if table else None
         shape = self.out_shape if shape is None else shape
-        return self.state.op(code, inputs, shape, self.node.name, scale, dtype, options)
+        return self.state.op(code, inputs, shape, self.node.name, codes, dtype, options)
 
     def floats(self, *values: float) -> Tensor:
         data = np.float32(values[0]) if len(values) == 1 else np.asarray(values, np.float32)
@@ -199,15 +205,13 @@ class View:
 
     def _permuted(self, t: Tensor, axes: list[int]) -> Tensor:
         shape = [t.shape[axis] for axis in axes]
-        scale = None if t.scale is None else float(t.scale)
         moved = [axis for axis in axes if t.shape[axis] != 1]
         if moved == sorted(moved):
             return self.reshaped(t, shape)
-        return self.op("TRANSPOSE", t, self.ints(*axes), shape=shape, scale=scale)
+        return self.op("TRANSPOSE", t, self.ints(*axes), shape=shape, codes=t.codes)
 
     def reshaped(self, t: Tensor, shape: Sequence[int]) -> Tensor:
-        scale = None if t.scale is None else float(t.scale)
-        return self.op("RESHAPE", t, self.ints(*shape), shape=shape, scale=scale)
+        return self.op("RESHAPE", t, self.ints(*shape), shape=shape, codes=t.codes)
 
     def decline(self, reason: str) -> UnsupportedError:
         return UnsupportedError(f"node {self.node.name!r} ({self.node.op}): {reason}")

@@ -8,26 +8,22 @@ from gluonzip.tflite.emit.registry import TO_LAST, View, emitter, stored_axis
 from gluonzip.tflite.flat import Tensor
 
 
-def scale_of(t: Tensor) -> float | None:
-    return None if t.scale is None else float(t.scale)
-
-
 @emitter("concat")
 def concat(v: View) -> Tensor:
     axis = stored_axis(v.a.axis, v.rank)
     tensors = [v.tensor(at) for at in range(len(v.node.inputs))]
-    if v.out_scale is None:
+    if v.out_codes is None:
         tensors = [v.state.real(t) for t in tensors]
     else:
-        tensors = [v.state.codes(t, v.out_scale) for t in tensors]
+        tensors = [v.state.codes(t, v.out_codes) for t in tensors]
     fields = {"Axis": axis, "FusedActivationFunction": 0}
-    return v.op("CONCATENATION", *tensors, scale=v.out_scale, table="Concatenation", **fields)
+    return v.op("CONCATENATION", *tensors, codes=v.out_codes, table="Concatenation", **fields)
 
 
 @emitter("flatten", "reshape", "expand_dims", "squeeze")
 def reshape(v: View) -> Tensor:
     """In the graph's order, then channels last again."""
-    x = v.tensor() if v.type.dtype == "int8" else v.real()
+    x = v.tensor() if v.out_codes else v.real()
     return v.channels_last(v.reshaped(v.natural(x), v.type.shape))
 
 
@@ -36,7 +32,7 @@ def transpose(v: View) -> Tensor:
     x, axes = v.tensor(), list(v.a.axes)
     if v.rank == 4:  # from stored to stored, at once
         axes = [TO_LAST.index(axes[axis]) for axis in TO_LAST]
-    return v.op("TRANSPOSE", x, v.ints(*axes), scale=scale_of(x))
+    return v.op("TRANSPOSE", x, v.ints(*axes), codes=x.codes)
 
 
 @emitter("slice_axis")
@@ -48,13 +44,13 @@ def slice_axis(v: View) -> Tensor:
 
 def _slice(v: View, x: Tensor, axis: int, begin: int, shape) -> Tensor:
     begins = v.ints(*(begin if at == axis else 0 for at in range(len(shape))))
-    return v.op("SLICE", x, begins, v.ints(*shape), shape=shape, scale=scale_of(x))
+    return v.op("SLICE", x, begins, v.ints(*shape), shape=shape, codes=x.codes)
 
 
 @emitter("split")
 def split(v: View) -> list[Tensor]:
     axis = stored_axis(v.a.axis, v.rank)
-    x = v.tensor() if v.type.dtype == "int8" else v.real()
+    x = v.tensor() if v.out_codes else v.real()
     length = x.shape[axis] // v.a.n_outputs
     shape = [length if at == axis else n for at, n in enumerate(x.shape)]
     parts = [_slice(v, x, axis, i * length, shape) for i in range(v.a.n_outputs)]
@@ -72,5 +68,5 @@ def pad(v: View) -> Tensor:
         raise v.decline("of more than four axes")
     widths = v.array(np.ascontiguousarray(width), "width")
     if v.a.value == 0:
-        return v.op("PAD", x, widths, scale=scale_of(x), table="Pad")
+        return v.op("PAD", x, widths, codes=x.codes, table="Pad")
     return v.op("PADV2", v.real(), widths, v.floats(v.a.value), table="PadV2")

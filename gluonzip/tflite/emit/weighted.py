@@ -29,15 +29,14 @@ def padded(v: View, x: Tensor, pad, value: float | None = None) -> Tensor:
     top, left, bottom, right = pad
     n, h, w, c = x.shape
     widths = v.array(np.array([[0, 0], [top, bottom], [left, right], [0, 0]], np.int32), "pad")
-    scale = None if x.scale is None else float(x.scale)
     shape = (n, h + top + bottom, w + left + right, c)
     if value is None:
-        return v.op("PAD", x, widths, shape=shape, scale=scale, table="Pad")
-    if scale is None:
+        return v.op("PAD", x, widths, shape=shape, codes=x.codes, table="Pad")
+    if x.codes is None:
         lowest = v.floats(value)
     else:
-        lowest = v.array(np.array([-128], np.int8), "lowest", scale=np.float32(scale))
-    return v.op("PADV2", x, widths, lowest, shape=shape, scale=scale, table="PadV2")
+        lowest = v.array(np.array([-128], np.int8), "lowest", scale=x.scale, zero=x.zero)
+    return v.op("PADV2", x, widths, lowest, shape=shape, codes=x.codes, table="PadV2")
 
 
 def windowed(v: View, x: Tensor, kernel, stride, dilation, pad) -> tuple[Tensor, int]:
@@ -59,7 +58,7 @@ def conv2d(v: View) -> Tensor:
     depthwise = a.groups > 1 and inputs == 1
     # Channels last; of a depthwise convolution the outputs are the last axis, too.
     axes, channel = ((1, 2, 3, 0), 3) if depthwise else ((0, 2, 3, 1), 0)
-    x, filters, bias, scale = operands(v, weight, axes, channel)
+    x, filters, bias, codes = operands(v, weight, axes, channel)
     x, mode = windowed(v, x, kernel, a.stride, a.dilation, a.pad)
     fields = {
         "Padding": mode, "StrideH": a.stride[0], "StrideW": a.stride[1],
@@ -69,7 +68,7 @@ def conv2d(v: View) -> Tensor:
     if depthwise:
         fields["DepthMultiplier"] = outputs // a.groups
     kind = ("DEPTHWISE_CONV_2D", "DepthwiseConv2D") if depthwise else ("CONV_2D", "Conv2D")
-    y = v.op(kind[0], x, filters, bias, scale=scale, table=kind[1], **fields)
+    y = v.op(kind[0], x, filters, bias, codes=codes, table=kind[1], **fields)
     return finished(v, y)
 
 
@@ -82,18 +81,18 @@ def finished(v: View, y: Tensor) -> Tensor:
 
 
 def operands(v: View, weight: Constant, axes, channel: int):
-    """(x, weight, bias, scale of the output): integers where all three are, else float32."""
+    """(x, weight, bias, codes of the output): integers where all three are, else float32."""
     x, name = v.tensor(), v.node.inputs[1]
     outputs = weight.data.shape[0]
     bias = v.required(2) if v.has(2) else np.zeros(outputs, np.float32)
-    if weight.quantized and x.dtype == "int8" and v.out_scale is not None:
+    if weight.quantized and x.dtype == "int8" and v.out_codes:
         codes, scale = positive_scales(weight)
         codes, scale, units = fitting(codes, scale, bias, np.float32(x.scale))
         filters = v.weight(np.ascontiguousarray(codes.transpose(axes)), "codes", scale, channel)
         steps = np.rint(bias.astype(np.float64) / units).astype(np.int32)
         step = units.astype(np.float32)
         sums = v.array(steps, "bias", scale=step if scale.ndim else step[:1])
-        return x, filters, sums, v.out_scale
+        return x, filters, sums, v.out_codes
     data = np.ascontiguousarray(weight.dense().astype(np.float32).transpose(axes))
     return v.state.real(x), v.state.constant(data, name), v.array(bias, "bias"), None
 
@@ -122,12 +121,12 @@ def dense(v: View) -> Tensor:
         weight = Constant(data, weight.scale, weight.axis, weight.bits)
     elif not v.a.flatten and v.rank == 4:
         raise v.decline("of four axes without flattening")
-    x, filters, bias, scale = operands(v, weight, (0, 1), 0)
+    x, filters, bias, codes = operands(v, weight, (0, 1), 0)
     if v.a.flatten and v.rank != 2:
         x = v.reshaped(x, (x.shape[0], weight.data.shape[1]))
     fields = {"KeepNumDims": not v.a.flatten and v.rank > 2}
     fields["FusedActivationFunction"] = code(v) if not v.has(3) else 0
-    y = v.op("FULLY_CONNECTED", x, filters, bias, scale=scale, table="FullyConnected", **fields)
+    y = v.op("FULLY_CONNECTED", x, filters, bias, codes=codes, table="FullyConnected", **fields)
     return finished(v, y)
 
 
