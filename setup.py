@@ -23,6 +23,7 @@ ISA_FLAGS = {
     "avxvnni": ["-mavx2", "-mfma", "-mavxvnni"],
     "avx512bw": AVX512,
     "avx512vnni": [*AVX512, "-mavx512vnni"],
+    "avx512vbmi2": [*AVX512, "-mavx512vnni", "-mavx512vbmi2", "-mpopcnt"],
 }
 VERSION = (ROOT / "gluonzip" / "_version.py").read_text().split('"')[1]
 # Files that get flags of their own, by stem: those of an ISA, and the one that carries the version.

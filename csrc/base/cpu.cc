@@ -15,11 +15,12 @@
 namespace glz {
 namespace {
 
-constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2, Isa::kAvxVnni, Isa::kAvx512Bw,
-                        Isa::kAvx512Vnni};
+constexpr Isa kAll[] = {Isa::kReference, Isa::kAvx2,       Isa::kAvxVnni,
+                        Isa::kAvx512Bw,  Isa::kAvx512Vnni, Isa::kAvx512Vbmi2};
 
 struct Features {
   bool avx2 = false, avx_vnni = false, avx512_bw = false, avx512_vnni = false;
+  bool avx512_vbmi2 = false;  // and VNNI
 };
 
 #if defined(__x86_64__)
@@ -54,6 +55,7 @@ Features detect() {
       bit(seven.ebx, 16) && bit(seven.ebx, 17) && bit(seven.ebx, 30) && bit(seven.ebx, 31);
   f.avx512_bw = f.avx2 && zmm && f_dq_bw_vl;
   f.avx512_vnni = f.avx512_bw && bit(seven.ecx, 11);
+  f.avx512_vbmi2 = f.avx512_vnni && bit(seven.ecx, 6) && bit(one.ecx, 23);  // and POPCNT
   return f;
 }
 #else
@@ -80,6 +82,8 @@ const char* isa_name(Isa isa) {
       return "avx512bw";
     case Isa::kAvx512Vnni:
       return "avx512vnni";
+    case Isa::kAvx512Vbmi2:
+      return "avx512vbmi2";
   }
   return "unknown";
 }
@@ -97,6 +101,8 @@ bool isa_available(Isa isa) {
       return features.avx512_bw;
     case Isa::kAvx512Vnni:
       return features.avx512_vnni;
+    case Isa::kAvx512Vbmi2:
+      return features.avx512_vbmi2;
   }
   return false;
 }
@@ -135,6 +141,8 @@ Isa find_isa(const std::string& wanted, const std::string& origin,
 
 Isa isa_fallback(Isa isa) {
   switch (isa) {
+    case Isa::kAvx512Vbmi2:
+      return Isa::kAvx512Vnni;
     case Isa::kAvx512Vnni:
       return Isa::kAvx512Bw;
     case Isa::kAvx512Bw:

@@ -8,9 +8,10 @@
 namespace glz {
 
 // Each is a column of the kernel table. kReference is portable C++ and defines the truth.
-enum class Isa { kReference = 0, kAvx2, kAvxVnni, kAvx512Bw, kAvx512Vnni };
+enum class Isa { kReference = 0, kAvx2, kAvxVnni, kAvx512Bw, kAvx512Vnni, kAvx512Vbmi2 };
 
-const char* isa_name(Isa isa);      // "reference", "avx2", "avxvnni", "avx512bw", "avx512vnni"
+// "reference", "avx2", "avxvnni", "avx512bw", "avx512vnni", "avx512vbmi2" (VNNI and VBMI2)
+const char* isa_name(Isa isa);
 bool isa_available(Isa isa);        // CPUID and XGETBV both agree
 std::vector<Isa> available_isas();  // ascending
 Isa best_isa();
@@ -23,8 +24,8 @@ Isa resolve_isa(const std::string& name);
 Isa find_isa(const std::string& wanted, const std::string& origin,
              const std::vector<Isa>& available);
 
-// The column to try when a kernel has no row for `isa`: 512vnni -> 512bw -> avx2 -> reference,
-// avxvnni -> avx2.
+// The column to try when a kernel has no row for `isa`: 512vbmi2 -> 512vnni -> 512bw -> avx2 ->
+// reference, avxvnni -> avx2.
 Isa isa_fallback(Isa isa);
 
 // Cores that this process may run on.

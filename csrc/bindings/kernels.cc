@@ -93,6 +93,13 @@ struct SparseS8 : S8 {
     return sparse_repack<Weight>(g, packed, {2});
   }
 };
+struct BitmapS8 : S8 {
+  using Kernel = BitmapS8Kernel;
+  static const Kernel& kernel(Isa isa) { return kernel_table(isa).bitmap_s8; }
+  static Buffer pack(const Kernel&, const ConvGeometry& g, const Weight* weights) {
+    return sparse_pack(g, weights, kBitmapForm);
+  }
+};
 struct F32 {
   using Input = float;
   using Weight = float;
@@ -415,6 +422,17 @@ void bind_costs(py::module_& m) {
       },
       py::arg("geometry"), py::arg("integer"), py::arg("words"),
       "How often each cost occurs, dense and sparse, in a layer with so many words of weights.");
+  m.def(
+      "bitmap_counts",
+      [](const std::map<std::string, int64_t>& geometry, int64_t weights) {
+        return bitmap_counts(to_geometry(geometry), static_cast<double>(weights));
+      },
+      py::arg("geometry"), py::arg("weights"),
+      "The same of a bitmap, in a product of one row with so many int8 weights.");
+  m.def(
+      "has_bitmap",
+      [](const std::string& isa) { return kernel_table(resolve_isa(isa)).bitmap_s8.fast; },
+      py::arg("isa"), "Whether an instruction set has a kernel for bitmaps.");
 }
 
 void bind_kernels(py::module_& m) {
@@ -423,6 +441,7 @@ void bind_kernels(py::module_& m) {
   bind_packed<F32>(m, "PackedConvF32");
   bind_packed<SparseS8>(m, "SparseConvS8");
   bind_packed<SparseF32>(m, "SparseConvF32");
+  bind_packed<BitmapS8>(m, "BitmapS8");
   m.def(
       "limits",
       [](const std::string& isa_name, int threads) {

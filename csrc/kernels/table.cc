@@ -10,6 +10,7 @@ namespace glz {
   extern const ConvS8Kernel conv_s8;              \
   extern const ConvF32Kernel conv_f32;            \
   extern const DenseLowBitsKernel dense_low_bits; \
+  extern const BitmapS8Kernel bitmap_s8;          \
   extern const DepthwiseS8Kernel depthwise_s8;    \
   extern const DepthwiseF32Kernel depthwise_f32;  \
   extern const GroupedS8Kernel grouped_s8;        \
@@ -26,6 +27,7 @@ GLZ_DECLARE(avx2)
 GLZ_DECLARE(avxvnni)
 GLZ_DECLARE(avx512bw)
 GLZ_DECLARE(avx512vnni)
+GLZ_DECLARE(avx512vbmi2)
 #undef GLZ_DECLARE
 
 namespace {
@@ -40,6 +42,7 @@ KernelTable make_row(Isa isa) {
     case Isa::kReference:
       row.conv_s8 = reference::conv_s8;
       row.dense_low_bits = reference::dense_low_bits;
+      row.bitmap_s8 = reference::bitmap_s8;
       row.conv_f32 = reference::conv_f32;
       row.depthwise_s8 = reference::depthwise_s8;
       row.grouped_s8 = reference::grouped_s8;
@@ -96,6 +99,9 @@ KernelTable make_row(Isa isa) {
       row.spmm_s8 = avx512vnni::spmm_s8;
       row.sparse_s8 = avx512vnni::sparse_s8;
       break;
+    case Isa::kAvx512Vbmi2:
+      row.bitmap_s8 = avx512vbmi2::bitmap_s8;
+      break;
   }
   return row;
 }
@@ -120,6 +126,8 @@ const KernelTable& kernel_table(Isa isa) {
       return row<Isa::kAvx512Bw>();
     case Isa::kAvx512Vnni:
       return row<Isa::kAvx512Vnni>();
+    case Isa::kAvx512Vbmi2:
+      return row<Isa::kAvx512Vbmi2>();
   }
   throw Error(ErrorKind::kIsa, "no kernel table for this instruction set");
 }

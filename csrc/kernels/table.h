@@ -2,6 +2,7 @@
 #pragma once
 
 #include "../base/cpu.h"
+#include "bitmap_s8/contract.h"
 #include "conv_f32/contract.h"
 #include "conv_s8/contract.h"
 #include "dense_low_bits/contract.h"
@@ -22,6 +23,7 @@ struct KernelTable {
   ConvS8Kernel conv_s8;
   ConvF32Kernel conv_f32;
   DenseLowBitsKernel dense_low_bits;
+  BitmapS8Kernel bitmap_s8;
   DepthwiseS8Kernel depthwise_s8;
   DepthwiseF32Kernel depthwise_f32;
   PoolKernel pool;

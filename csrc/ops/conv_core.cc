@@ -254,34 +254,36 @@ void ConvCore::pack_rows(const Kernel& kernel, const ConvGeometry& window, const
 
 // Two passes over the weights: to count, then to pack.
 template <typename Weight, typename Sparse>
-bool ConvCore::pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Filter& filter) {
+bool ConvCore::pack_sparse(const Sparse& sparse, const BitmapS8Kernel& bitmap,
+                           const ConvGeometry& window, const Filter& filter) {
   const ConvGeometry g = group_geometry(window);
   SparsePacker<Weight> packer(g, sparse_form(g, sparse.lanes));
   each_row<Weight>(filter, [&](int64_t, const Weight* row) { packer.count(row); });
-  sparse_kernel_ = sparse.fast;
+  sparse_kernels_ = {sparse.fast, bitmap.fast};
   policy_ = sparse_policy();
-  SparseChoice now = choose_sparse(g, integer_, packer.words(), sparse_kernel_, policy_);
+  SparseChoice now = choose_sparse(g, integer_, packer.size(), sparse_kernels_, policy_);
   note_ = std::move(now.why);
-  if (now.sparse || may_be_sparse(g, packer.words())) {
+  if (now.sparse || may_be_sparse(g, packer.size())) {
+    if (now.bitmap) packer.use_bitmap();
     each_row<Weight>(filter, [&](int64_t, const Weight* row) { packer.put(row); });
-    sparse_.hold(packer.take(), packer.words());
+    sparse_.hold(packer.take(), packer.size());
   }
   return now.sparse;
 }
 
-bool ConvCore::may_be_sparse(const ConvGeometry& g, int64_t words) const {
+bool ConvCore::may_be_sparse(const ConvGeometry& g, SparseSize size) const {
   const auto sparse_with = [&](int64_t images) {
     ConvGeometry other = g;
     other.n = images;
     if (g.n == 1 && g.oh == 1) other.ow = images;  // of a dense layer, which has rows alone
-    return choose_sparse(other, integer_, words, sparse_kernel_, policy_).sparse;
+    return choose_sparse(other, integer_, size, sparse_kernels_, policy_).sparse;
   };
   return sparse_with(1) || sparse_with(16);
 }
 
 SparseChoice ConvCore::choose(const ConvGeometry& g) const {
-  if (!sparse_.held()) return {false, note_};
-  return choose_sparse(g, integer_, sparse_.words(), sparse_kernel_, policy_);
+  if (!sparse_.held()) return {false, false, note_};
+  return choose_sparse(g, integer_, sparse_.size(), sparse_kernels_, policy_);
 }
 
 bool ConvCore::takes_planes(const ConvGeometry& window) const {
@@ -380,7 +382,7 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
     if (depthwise_) return pack_whole(table.depthwise_s8, window, filter, codes);
     if (width_ > 0) return pack_narrow(table.grouped_s8, window, codes);
     if (groups_ > 1) return pack_whole(table.conv_s8, window, filter, codes);
-    if (pack_sparse<int8_t>(table.sparse_s8, window, filter)) return;
+    if (pack_sparse<int8_t>(table.sparse_s8, table.bitmap_s8, window, filter)) return;
     if (pack_low_bits(table.dense_low_bits, window, &filter)) return;
     return pack_rows<int8_t>(table.conv_s8, window, filter);
   }
@@ -393,21 +395,22 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
   } else if (groups_ > 1) {
     pack_whole(table.conv_f32, window, filter, filter.values.data());
   } else {
-    const bool sparse = pack_sparse<float>(table.sparse_f32, window, filter);
+    const bool sparse = pack_sparse<float>(table.sparse_f32, table.bitmap_s8, window, filter);
     if (!sparse) pack_rows<float>(table.conv_f32, window, filter);
   }
 }
 
-TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel) const {
-  const auto words = static_cast<double>(sparse_.words());
+TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel, bool bitmap) const {
+  const SparseSize size = sparse_.size();
   return [=](int64_t tiles, int64_t panels) {
     ConvGeometry part = g;
     part.n = part.oh = 1;
     part.ow = std::min(tiles * kPixelAlign, g.rows());
     part.out_channels = std::min(panels * panel, g.out_channels);
     const double share = static_cast<double>(part.out_channels) / g.out_channels;
-    return sparse_nanoseconds(part, integer_, words * share) +
-           sparse_read_nanoseconds(part, integer_);
+    return bitmap ? bitmap_nanoseconds(part, share * static_cast<double>(size.weights))
+                  : sparse_nanoseconds(part, integer_, share * static_cast<double>(size.words)) +
+                        sparse_read_nanoseconds(part, integer_);
   };
 }
 
@@ -431,8 +434,9 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   const bool sparse = choice.sparse || pitch.input != 0 || pitch.output != 0 || pitch.residual != 0;
   const KernelTable& table = plan.table();
   const int64_t lanes = integer_ ? table.sparse_s8.lanes : table.sparse_f32.lanes;
-  const Buffer& packed =
-      sparse ? sparse_.in_form(g, integer_, sparse_form(g, lanes)) : dense_weights(table);
+  const bool bitmap = sparse && choice.bitmap;
+  const SparseForm form = bitmap ? kBitmapForm : sparse_form(g, lanes);
+  const Buffer& packed = sparse ? sparse_.in_form(g, integer_, form) : dense_weights(table);
   const size_t group_bytes = sparse ? packed.size() : group_bytes_;
 
   Epilogue epilogue = make_epilogue(tail_, tail_.out_scale());
@@ -471,7 +475,7 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     step->macs = macs;
     step->bytes = traffic;
     step->signature = step_signature(kernel, g, groups_, epilogue, plan.threads());
-    if (sparse) step->signature += " " + std::to_string(sparse_.words());
+    if (sparse) step->signature += " " + std::to_string(sparse_.size().words);
     plan.add(std::move(step));
   };
   const auto depthwise = [&](auto step, const auto& kernel, const char* name) {
@@ -493,9 +497,9 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
     const int threads = groups_ == 1 ? plan.threads() : 1;
     const GridCost cost = {nanoseconds, row_bytes * kernel.tile_rows,
                            static_cast<double>(group_bytes) * kernel.panel / g.out_channels};
-    step->grids = sparse
-                      ? candidate_grids(tiles, panels, threads, sparse_task_cost(g, kernel.panel))
-                      : candidate_grids(tiles, panels, threads, cost);
+    step->grids =
+        sparse ? candidate_grids(tiles, panels, threads, sparse_task_cost(g, kernel.panel, bitmap))
+               : candidate_grids(tiles, panels, threads, cost);
     step->choose(0);
     step->workspace = kernel.workspace_bytes(g);
     finish(std::move(step), name);
@@ -507,6 +511,9 @@ void ConvCore::plan(OpPlan& plan, ConvGeometry geometry, const ConvInput& input,
   } else if (integer_ && width_ > 0) {
     depthwise(std::make_unique<DepthwiseStep<GroupedS8Args, GroupedS8Kernel, uint8_t>>(),
               table.grouped_s8, "grouped_s8");
+  } else if (bitmap) {
+    grouped(std::make_unique<ConvStep<ConvS8Args, BitmapS8Kernel, uint8_t>>(), table.bitmap_s8,
+            "sparse_bitmap_s8");
   } else if (integer_ && sparse) {
     grouped(std::make_unique<ConvStep<SparseS8Args, SparseS8Kernel, uint8_t>>(), table.sparse_s8,
             "sparse_s8");

@@ -68,18 +68,19 @@ class ConvCore {
                    const int8_t* weights);
   // Packs for the sparse kernel if that may pay; whether it does for the first plan.
   template <typename Weight, typename Sparse>
-  bool pack_sparse(const Sparse& sparse, const ConvGeometry& window, const Filter& filter);
+  bool pack_sparse(const Sparse& sparse, const BitmapS8Kernel& bitmap, const ConvGeometry& window,
+                   const Filter& filter);
   // Packs weights of few bits as such, if that suits them and the rows of the first plan.
   bool pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window, Filter* filter);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
   // Dense or sparse, for a plan with these n, oh, ow.
   SparseChoice choose(const ConvGeometry& g) const;
   // Whether sparse may pay for other numbers of images than those of the first plan.
-  bool may_be_sparse(const ConvGeometry& g, int64_t words) const;
+  bool may_be_sparse(const ConvGeometry& g, SparseSize size) const;
   // The dense kernel's weights: made from the sparse ones if only those are there.
   const Buffer& dense_weights(const KernelTable& table) const;
   // Nanoseconds of so many tiles of rows and panels of output channels, when sparse.
-  TaskCost sparse_task_cost(const ConvGeometry& g, int64_t panel) const;
+  TaskCost sparse_task_cost(const ConvGeometry& g, int64_t panel, bool bitmap) const;
 
   Tail tail_;
   bool integer_ = false;
@@ -89,7 +90,7 @@ class ConvCore {
   bool depthwise_ = false;
   int64_t width_ = 0;  // channels of a group, if one kernel does all groups (depthwise: 1); else 0
   bool may_keep_low_bits_ = false, low_bits_ = false;
-  bool sparse_kernel_ = false;  // whether this ISA has one
+  SparseKernels sparse_kernels_;  // of this ISA
   SparsePolicy policy_ = SparsePolicy::kAuto;
   std::string note_;  // why dense, if no sparse weights are kept
   int64_t groups_ = 1;

@@ -7,7 +7,7 @@
 #include <sstream>
 
 #include "../base/check.h"
-#include "../kernels/sparse_conv/packing.h"
+#include "../kernels/bitmap_s8/packing.h"
 
 namespace glz {
 namespace {
@@ -24,7 +24,7 @@ struct CostTable {
   Costs s8 = {{"dense_vector", 0.136}, {"dense_finish", 0.8},   {"sparse_vector", 0.134},
               {"sparse_word", 0.218},  {"sparse_row", 0.0},     {"sparse_spill", 0.69},
               {"sparse_stage", 1.56},  {"sparse_finish", 1.62}, {"sparse_gather", 0.287},
-              {"weight_byte", 0.032}};
+              {"bitmap_group", 0.55},  {"bitmap_row", 2.0},     {"weight_byte", 0.032}};
   Costs f32 = {{"dense_vector", 0.135}, {"dense_finish", 0.04},  {"sparse_vector", 0.161},
                {"sparse_word", 0.053},  {"sparse_row", 0.0},     {"sparse_spill", 1.39},
                {"sparse_stage", 0.41},  {"sparse_finish", 3.56}, {"sparse_gather", 0.21},
@@ -90,6 +90,14 @@ CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
           {"weight_byte", 6.0 * words}};
 }
 
+bool has_one_row(const ConvGeometry& g) { return form_of(g).one_pixel(); }
+
+CostCounts bitmap_counts(const ConvGeometry& g, double weights) {
+  const auto out = static_cast<double>(g.out_channels);
+  const double groups = out * static_cast<double>(bitmap_groups(g.channels));
+  return {{"bitmap_group", groups}, {"bitmap_row", out}, {"weight_byte", 8.0 * groups + weights}};
+}
+
 Costs sparse_costs(bool integer) {
   const std::lock_guard<std::mutex> lock(table().mutex);
   return integer ? table().s8 : table().f32;
@@ -120,23 +128,44 @@ double sparse_read_nanoseconds(const ConvGeometry& g, bool integer) {
   return each * vectors * static_cast<double>(depth_of(g, integer).tap_words);
 }
 
-SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available,
-                           SparsePolicy policy) {
-  const int64_t all = g.out_channels * depth_of(g, integer).words;
+double bitmap_nanoseconds(const ConvGeometry& g, double weights) {
+  return total(bitmap_counts(g, weights), sparse_costs(true));
+}
+
+// "25% of 36864"
+std::string share(int64_t part, int64_t all) {
+  std::ostringstream text;
+  text.precision(2);
+  text << (all == 0 ? 0 : 100 * part / all) << "% of " << all;
+  return text.str();
+}
+
+SparseChoice choose_sparse(const ConvGeometry& g, bool integer, SparseSize size,
+                           SparseKernels kernels, SparsePolicy policy) {
+  const auto words = static_cast<double>(size.words), weights = static_cast<double>(size.weights);
+  const double by_words = sparse_nanoseconds(g, integer, words);
   SparseChoice choice;
+  choice.bitmap =
+      integer && kernels.bitmap && has_one_row(g) && bitmap_nanoseconds(g, weights) < by_words;
   std::ostringstream why;
   why.precision(2);
-  why << (all == 0 ? 0 : 100 * words / all) << "% of " << all << " words are not zero; ";
+  if (choice.bitmap) {
+    why << share(size.weights, g.out_channels * g.channels) << " weights are not zero; ";
+  } else {
+    why << share(size.words, g.out_channels * depth_of(g, integer).words)
+        << " words are not zero; ";
+  }
   if (policy != SparsePolicy::kAuto) {
     choice.sparse = policy == SparsePolicy::kAlways;
     why << "GLUONZIP_SPARSE says " << (choice.sparse ? "always" : "never");
-  } else if (!available) {
+  } else if (!kernels.words) {
     why << "this instruction set has no sparse kernel";
   } else {
-    const double sparse = sparse_nanoseconds(g, integer, static_cast<double>(words));
+    const double sparse = choice.bitmap ? bitmap_nanoseconds(g, weights) : by_words;
     const double ratio = sparse / total(dense_counts(g, integer), sparse_costs(integer));
     choice.sparse = ratio < kMargin;
-    why << "sparse is estimated at " << ratio << " of dense's time";
+    why << (choice.bitmap ? "a bitmap of them" : "sparse") << " is estimated at " << ratio
+        << " of dense's time";
   }
   choice.why = why.str();
   return choice;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "../kernels/conv_s8/contract.h"
+#include "../kernels/sparse_conv/packer.h"
 #include "../kernels/table.h"
 
 namespace glz {
@@ -20,6 +21,10 @@ SparsePolicy sparse_policy();
 using CostCounts = std::map<std::string, double>;
 CostCounts dense_counts(const ConvGeometry& g, bool integer);
 CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words);
+// The same of int8 weights as a bitmap, so many of them not zero. For has_one_row() only.
+CostCounts bitmap_counts(const ConvGeometry& g, double weights);
+// Whether it is a product of one row, whose weights may be a bitmap.
+bool has_one_row(const ConvGeometry& g);
 
 // Nanoseconds of each of those, one core: measured where gluonzip was developed (AVX-512), or
 // here, by `gluonzip bench --calibrate`. set_sparse_costs() throws kConfig unless exactly the names
@@ -29,6 +34,7 @@ void set_sparse_costs(bool integer, const std::map<std::string, double>& costs);
 
 // The estimated time of a sparse layer, or of a part of it, on one core.
 double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words);
+double bitmap_nanoseconds(const ConvGeometry& g, double weights);
 
 // What it costs beyond that to read its inputs from a far cache once, as each of its tasks does:
 // scattered lines, if there are strides.
@@ -36,12 +42,17 @@ double sparse_read_nanoseconds(const ConvGeometry& g, bool integer);
 
 struct SparseChoice {
   bool sparse = false;
-  std::string why;  // "25% of 36864 words; estimated at 0.52 of the dense kernel's time"
+  bool bitmap = false;  // of the sparse forms, this one
+  std::string why;      // "25% of 36864 words; estimated at 0.52 of the dense kernel's time"
 };
 
-// What is faster by the estimate, or what the policy says. `available`: whether a sparse kernel was
-// written for this ISA.
-SparseChoice choose_sparse(const ConvGeometry& g, bool integer, int64_t words, bool available,
-                           SparsePolicy policy);
+// Which sparse kernels were written for an ISA.
+struct SparseKernels {
+  bool words = false, bitmap = false;
+};
+
+// What is faster by the estimate, or what the policy says.
+SparseChoice choose_sparse(const ConvGeometry& g, bool integer, SparseSize size,
+                           SparseKernels kernels, SparsePolicy policy);
 
 }  // namespace glz

@@ -2,9 +2,9 @@
 
 namespace glz {
 
-void SparseWeights::hold(Buffer packed, int64_t words) {
+void SparseWeights::hold(Buffer packed, SparseSize size) {
   state_ = std::make_unique<State>();
-  state_->words = words;
+  state_->size = size;
   const int64_t form = sparse_header(packed.data()).form;
   state_->forms.emplace(form, std::move(packed));
 }

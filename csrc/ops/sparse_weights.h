@@ -1,5 +1,5 @@
-// Packed sparse weights of a layer, in the forms that its plans need: products of one row, of few
-// pixels and of many are packed differently.
+// Packed sparse weights of a layer, in the forms that its plans need: products of one row (words,
+// or a bitmap), of few pixels and of many are packed differently.
 #pragma once
 
 #include <map>
@@ -12,10 +12,9 @@ namespace glz {
 
 class SparseWeights {
  public:
-  // words: those that are not zero.
-  void hold(Buffer packed, int64_t words);
+  void hold(Buffer packed, SparseSize size);
   bool held() const { return state_ != nullptr; }
-  int64_t words() const { return state_->words; }
+  SparseSize size() const { return state_->size; }
   // In that form: packed when it is first asked for, then kept. Valid as long as this object.
   const Buffer& in_form(const ConvGeometry& g, bool integer, SparseForm form) const;
   // With their zeros. Weight: int8_t or float.
@@ -29,7 +28,7 @@ class SparseWeights {
   const Buffer& first() const;
 
   struct State {
-    int64_t words;
+    SparseSize size;
     std::mutex mutex;
     std::map<int64_t, Buffer> forms;  // by their vectors
   };

@@ -1,8 +1,9 @@
 """Instruction sets: what this machine can run, and what an engine or operator will use.
 
 An instruction set is named ``"reference"`` (portable C++, slow, the definition of truth),
-``"avx2"``, ``"avxvnni"``, ``"avx512bw"`` or ``"avx512vnni"``. Wherever one can be given, ``None``
-means the environment variable ``GLUONZIP_ISA`` if it is set, else :func:`best_isa`.
+``"avx2"``, ``"avxvnni"``, ``"avx512bw"``, ``"avx512vnni"`` or ``"avx512vbmi2"`` (VNNI, and VBMI2
+for products of one row with zeros). Wherever one can be given, ``None`` means the environment
+variable ``GLUONZIP_ISA`` if it is set, else :func:`best_isa`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ Costs = dict[str, float]
 # (size of the image, input channels, output channels, kernel)
 SHAPES = [(28, 64, 64, 1), (28, 64, 256, 1), (28, 256, 64, 1), (28, 64, 64, 3),
           (14, 256, 512, 1), (14, 128, 128, 3), (7, 512, 512, 1), (7, 256, 256, 3)]  # fmt: skip
-ROW = (1, 1024, 1024, 1)  # a product of one row, in a near cache
+ROWS = [(1, 1024, 1024, 1), (1, 256, 1024, 1)]  # products of one row, in a near cache
 COLD_ROW = (1, 2048, 2048, 1)  # a matrix that is read from memory, as COLD_COPIES are in rotation
 COLD_COPIES = 16
 SPARSITIES = (0.5, 0.75, 0.9, 0.98)
@@ -58,13 +58,13 @@ def calibrate(
     """
     isa = _core.resolve_isa(isa or "")
     found = {}
-    budget = seconds / (2 * (1 + len(SHAPES)) * (1 + len(SPARSITIES)))
+    budget = seconds / (2 * (len(ROWS) + len(SHAPES)) * (1 + len(SPARSITIES)))
     for integer, name in ((True, "int8"), (False, "float32")):
         counts, times = [], []
         start = _core.sparse_costs(integer)
         start["weight_byte"] = _byte_nanoseconds(integer, isa)
         say(f"{name} weights from memory: {start['weight_byte']:.3f} ns a byte")
-        for shape in (*SHAPES, ROW):
+        for shape in (*SHAPES, *ROWS):
             for these, nanoseconds in _measure(geometry(*shape), integer, isa, budget):
                 counts.append(these)
                 times.append(nanoseconds)
@@ -88,6 +88,10 @@ def _measure(shape: dict[str, int], integer: bool, isa: str, budget: float):
         weights = full * np.repeat(keep, block, axis=3).astype(full.dtype)
         conv = getattr(_core, f"SparseConv{kind}")(shape, weights, isa)
         yield _core.sparse_counts(shape, integer, int(keep.sum()))[1], _time(conv, budget)
+        if integer and shape["oh"] == 1 and _core.has_bitmap(isa):
+            conv = _core.BitmapS8(shape, weights, isa)
+            counts = _core.bitmap_counts(shape, int(np.count_nonzero(weights)))
+            yield counts, _time(conv, budget)
 
 
 def _byte_nanoseconds(integer: bool, isa: str) -> float:

@@ -16,7 +16,7 @@ from gluonzip.runtime import best_isa, sparse_costs
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GLUONZIP_CACHE", str(tmp_path))
     for name, value in {
-        "SHAPES": [(7, 16, 16, 1), (7, 16, 32, 3)], "ROW": (1, 64, 64, 1),
+        "SHAPES": [(7, 16, 16, 1), (7, 16, 32, 3)], "ROWS": [(1, 64, 64, 1)],
         "COLD_ROW": (1, 64, 64, 1), "COLD_COPIES": 4,
     }.items():  # fmt: skip
         monkeypatch.setattr(sparse_costs, name, value)

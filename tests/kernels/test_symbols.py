@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-ISAS = ["avx2", "avxvnni", "avx512bw", "avx512vnni"]
+ISAS = ["avx2", "avxvnni", "avx512bw", "avx512vnni", "avx512vbmi2"]
 OBJECTS = sorted(
     path
     for folder in ROOT.glob("build/temp.*/csrc/kernels")

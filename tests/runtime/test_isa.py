@@ -8,7 +8,7 @@ import pytest
 from gluonzip import _core, runtime
 from gluonzip.errors import GluonzipError, IsaError
 
-NAMES = ["reference", "avx2", "avxvnni", "avx512bw", "avx512vnni"]
+NAMES = ["reference", "avx2", "avxvnni", "avx512bw", "avx512vnni", "avx512vbmi2"]
 
 
 def test_isas_are_in_order_and_start_with_the_reference():

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from gluonzip import archive
+from gluonzip import _core, archive
 from gluonzip.errors import ArchiveError
 from gluonzip.graph import interpret
 from gluonzip.graph.ir import Constant, Graph, Input, Node
@@ -28,11 +28,12 @@ print(peak() - before, engine.memory()["weights"])
 """
 
 
-def wide_dense(path, sparsity: float, dtype: str, outputs: int = 4096, inputs: int = 4096) -> int:
-    """An archive of one dense layer that reads 64 rows; returns the bytes of its weights."""
+def wide_dense(path, sparsity: float, dtype: str, rows: int = 64, block: int = 4) -> int:
+    """An archive of one dense layer; returns the bytes of its weights."""
+    outputs = inputs = 4096
     random = np.random.default_rng(0)
     codes = random.integers(-127, 128, (outputs, inputs)).astype(np.int8)
-    keep = (random.random((outputs, inputs // 4)) >= sparsity).repeat(4, axis=1)
+    keep = (random.random((outputs, inputs // block)) >= sparsity).repeat(block, axis=1)
     codes *= keep
     nodes = [Node("dense", "fc", ["x", "w"], ["y"])]
     if dtype == "int8":
@@ -42,7 +43,7 @@ def wide_dense(path, sparsity: float, dtype: str, outputs: int = 4096, inputs: i
     else:
         noise = random.random(codes.shape, np.float32)  # does not compress
         weight = Constant(codes * noise)
-    graph = Graph([Input("x", (64, inputs))], ["y"], nodes, {"w": weight})
+    graph = Graph([Input("x", (rows, inputs))], ["y"], nodes, {"w": weight})
     archive.write(path, graph)
     return weight.data.nbytes
 
@@ -69,6 +70,15 @@ def test_the_peak_of_loading_falls_with_sparsity(tmp_path, dtype):
             assert grown < dense, (sparsity, grown)
         peaks[sparsity] = grown
     assert peaks[0.9] < 0.7 * peaks[0.75] < 0.5 * peaks[0.0], peaks
+
+
+@pytest.mark.skipif(not _core.has_bitmap(_core.best_isa()), reason="no bitmaps here")
+def test_unstructured_zeros_of_a_product_of_one_row_save_memory(tmp_path):
+    path = tmp_path / "unstructured.glz"
+    dense = wide_dense(path, 0.85, "int8", rows=1, block=1) / 1024
+    grown, packed = load(path)
+    assert packed < 0.3 * dense
+    assert grown < path.stat().st_size / 1024 + packed + 4096 < 0.8 * dense
 
 
 def forms(random, shape) -> dict[str, Constant]:

@@ -1,4 +1,5 @@
-// Makes the packed weights of packing.h, channel by channel; portable, at load time.
+// Makes the packed weights of packing.h, or a bitmap of them (../bitmap_s8/packing.h), channel by
+// channel; portable, at load time.
 #pragma once
 
 #include <memory>
@@ -9,7 +10,13 @@
 
 namespace glz {
 
+class BitmapLayout;
 class PackedLayout;
+
+// What is not zero: words of 32 bits with such a weight, and those weights.
+struct SparseSize {
+  int64_t words = 0, weights = 0;
+};
 
 // Two passes over the output channels: count() every one, then put() every one in the same order.
 // Nothing but the packed words is kept. Weight: int8_t or float.
@@ -23,16 +30,20 @@ class SparsePacker {
   // The next output channel: [kh][kw][channels].
   void count(const Weight* channel);
   void put(const Weight* channel);
-  // Words with a weight other than zero, of those that were counted.
-  int64_t words() const { return words_; }
+  // Of the channels that were counted.
+  SparseSize size() const { return size_; }
+  // Between the passes: int8 of one tap as a bitmap after all.
+  void use_bitmap();
   // When every channel was put.
   Buffer take();
 
  private:
   ConvGeometry g_;
-  std::unique_ptr<PackedLayout> layout_;
-  std::vector<int32_t> start_;  // of each channel's accumulators
-  int64_t words_ = 0, put_ = 0;
+  std::unique_ptr<PackedLayout> words_;
+  std::unique_ptr<BitmapLayout> bitmap_;  // null where there can be none
+  std::vector<int32_t> start_;            // of each channel's accumulators
+  SparseSize size_;
+  int64_t put_ = 0;
 };
 
 // The same weights in another form.

@@ -35,18 +35,21 @@ constexpr int64_t kSparseBlock = 32;
 constexpr int64_t kIndexSlack = 8;
 
 // How weights are cut, by the vectors of pixels in a chunk: 8, 4 or 2; or 1: for products of one
-// pixel and one tap, which have no vectors of pixels.
+// pixel and one tap, which have no vectors of pixels. Or 0: int8 for such products as a bitmap,
+// which has the header of this file and a layout of its own (../bitmap_s8/packing.h).
 struct SparseForm {
   int64_t vectors;
   constexpr bool one_pixel() const { return vectors == 1; }
+  constexpr bool bitmap() const { return vectors == 0; }
   // At most: 40 KB of tile, 50 for float32, as few of its words are used and sums would be kept and
   // fetched too often; or what an index can say.
   template <typename Weight>
   constexpr int64_t slice_words() const {
-    return one_pixel() ? 65000 : (sizeof(Weight) == 4 ? 800 : 640) / vectors;
+    return vectors <= 1 ? 65000 : (sizeof(Weight) == 4 ? 800 : 640) / vectors;
   }
   constexpr int64_t unit() const { return one_pixel() ? 1 : 8 * vectors; }
 };
+constexpr SparseForm kBitmapForm = {0};
 constexpr int64_t kMostVectors = 8;
 
 // For layers of so many output pixels, by kernels whose vectors have so many lanes.
