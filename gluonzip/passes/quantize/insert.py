@@ -36,21 +36,19 @@ def insert_fake_quantize(
     activation whose range has nothing below zero gets unsigned codes, and so does a group that
     shares a scale if all its members do (a range that is a plain number, not a
     :class:`signs.Range`, does not say, but the graph may: behind a ReLU).
-    ``graph.meta["quantization"]`` records the bits of each layer, the activations with unsigned
-    codes and, for layers left alone, why. The graph's outputs stay float32. Raises ConfigError for
-    a missing, unknown or unusable range, DataError for a weight that is not finite.
+    ``graph.meta["quantization"]`` records the bits of each layer and, for those left alone, why.
+    The graph's outputs stay float32. Raises ConfigError for a missing, unknown or unusable range,
+    DataError for a weight that is not finite.
     """
     graph = graph.copy()
     activations = activations or ActivationQuantization()
     quantized: dict[str, float] = {}
-    unsigned: list[str] = []
     if activations.mode == "static":
-        quantized, unsigned = _insert_on_activations(graph, ranges, activations, skip)
+        quantized = _insert_on_activations(graph, ranges, activations, skip)
     _insert_on_weights(graph, weights or WeightQuantization(), skip)
     if activations.mode == "dynamic":
         insert_dynamic(graph, activations.bits, skip)
     graph.meta["quantization"]["activations"] = quantized
-    graph.meta["quantization"]["unsigned"] = unsigned
     graph.meta["quantization"]["mode"] = activations.mode
     return graph
 
@@ -140,8 +138,7 @@ def _insert_on_activations(
     ranges: Mapping[str, float],
     config: ActivationQuantization,
     skip: Collection[str],
-) -> tuple[dict[str, float], list[str]]:
-    """The ranges of the quantizers that were inserted, and which of these are unsigned."""
+) -> dict[str, float]:
     points = activation_points(graph, skip)
     _check_ranges(graph, points, ranges)
     used, positive = _ranges_in_use(graph), non_negative(graph)
@@ -164,8 +161,7 @@ def _insert_on_activations(
         nodes.append(node)
         nodes += [quantizers[name] for name in node.outputs if name in quantizers]
     graph.nodes = nodes
-    found = {name: float(ranges[name]) for name in points}
-    return found, [name for name, leader in points.items() if not joint[leader].signed]
+    return {name: float(ranges[name]) for name in points}
 
 
 def _ranges_in_use(graph: Graph) -> dict[str, Range]:
