@@ -4,9 +4,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gluonzip.graph import Constant, Graph, Input, Node, interpret
-from gluonzip.passes import quantize_graph
+from gluonzip.graph import Constant, Graph, Input, Node, interpret, known_types
+from gluonzip.passes import optimize, quantize_graph
 from gluonzip.passes.partition import partition
+from gluonzip.passes.quantize import insert_fake_quantize
+from gluonzip.passes.quantize.signs import Range
 
 rng = np.random.default_rng(0)
 STEP = st.tuples(st.sampled_from("dofar"), st.integers(0, 50), st.integers(0, 50))
@@ -104,6 +106,36 @@ def test_integers_cross_as_their_real_values():
     real = run(segments[:1], x)[border.name]
     scale = np.abs(real[codes != 0] / codes[codes != 0].astype(np.float32))
     np.testing.assert_allclose(scale, scale[0], rtol=1e-6)
+
+
+def test_unsigned_codes_cross_and_come_back():
+    """Read on both sides of a foreign operator: the same codes on both."""
+    nodes = [
+        *(dense("a", "x", "y"), Node("relu", "r", ["y"], ["z"]), dense("b", "z", "v")),
+        *(foreign("s", "v"), Node("add", "sum", ["s", "z"], ["u"]), dense("c", "u", "out")),
+    ]
+    x = rng.standard_normal((8, 4)).astype(np.float32)
+    whole = graph(nodes, ["out"])
+    ranges = {"x": Range(4, True), "z": Range(6, False), "s": Range(50, True), "u": Range(50, True)}
+    g = optimize(insert_fake_quantize(whole, ranges))
+    codes = {n: t for n, t in known_types(g).items() if t.dtype == "uint8"}
+    assert codes
+    segments = partition(g)
+    assert [s.in_engine for s in segments] == [True, False, True]
+    (again,) = (
+        n for n in segments[2].graph.nodes if n.op == "quantize" and n.attrs.get("unsigned")
+    )
+    assert again.attrs["scale"] == next(iter(codes.values())).scale
+    got = run(segments, x)["out"]
+    first = g.copy()
+    first.outputs = ["v"]
+    first.prune()
+    v, kept = interpret(first, x, keep=list(codes))
+    (z,) = [kept[name] * np.float32(codes[name].scale) for name in codes]
+    last = whole.copy()
+    last.inputs, last.nodes = [Input("s", (0, 4)), Input("z", (0, 4))], last.nodes[-2:]
+    want = interpret(last, {"s": np.sort(v[0], axis=1), "z": z})[0]
+    assert np.abs(got - want).max() <= 0.05 * np.abs(want).max()
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)
