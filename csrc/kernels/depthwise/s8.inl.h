@@ -82,16 +82,17 @@ GLZ_INLINE Rows find_rows(const ConvGeometry& g, const uint8_t* x, int64_t image
   return rows;
 }
 
-// A column of up to four rows; those past kRows have zero weights, so that any bytes will do.
-template <int kRows>
-GLZ_INLINE void load_taps(const Rows& rows, int64_t iw, bool inside, Dot::Taps (&taps)[4]) {
-  Vector::B x[4], mixed[4];
+// Two quarters of a column of up to four rows; those past kRows have zero weights, so that any
+// bytes will do.
+template <int kRows, int kHalf>
+GLZ_INLINE void load_taps(const Rows& rows, int64_t iw, bool inside, Dot::Taps (&taps)[2]) {
+  Vector::B x[4], mixed[2];
   for (int r = 0; r < 4; ++r) {
     x[r] = r < kRows ? Vector::load_bytes(inside ? rows.at[r] + iw * rows.step[r] : rows.outside)
                      : x[kRows - 1];
   }
-  Vector::interleave(x[0], x[1], x[2], x[3], mixed);
-  for (int q = 0; q < 4; ++q) taps[q] = Dot::taps(mixed[q]);
+  Vector::interleave<kHalf>(x[0], x[1], x[2], x[3], mixed);
+  for (int q = 0; q < 2; ++q) taps[q] = Dot::taps(mixed[q]);
 }
 
 // The usual epilogue, to codes without a residual or a slope, needs no reordering before the bytes.
@@ -116,15 +117,16 @@ void prepare(const Epilogue& e, int64_t channel, Requantize* r) {
 
 // Bounds commute with rounding, which is monotonic: hi is applied before, so that the conversion to
 // int32 cannot overflow upwards, and lo after (downwards it gives the lowest int32).
-GLZ_INLINE Vector::B requantize(const Requantize& r, const Vector::I (&acc)[4]) {
-  Vector::I codes[4];
-  for (int q = 0; q < 4; ++q) {
-    const Vector::F m = Vector::load(r.multiplier + q * Vector::kLanes);
-    const Vector::F b = Vector::load(r.bias + q * Vector::kLanes);
+template <int kHalf>
+GLZ_INLINE Vector::I requantize_half(const Requantize& r, const Vector::I (&acc)[2]) {
+  Vector::I codes[2];
+  for (int q = 0; q < 2; ++q) {
+    const int lane = (2 * kHalf + q) * Vector::kLanes;
+    const Vector::F m = Vector::load(r.multiplier + lane), b = Vector::load(r.bias + lane);
     const Vector::F y = Vector::add(Vector::mul(Vector::to_float(acc[q]), m), b);
     codes[q] = Vector::to_int(Vector::min(y, Vector::set(r.hi)));
   }
-  return Vector::pack_in_order(codes, r.codes);
+  return Vector::pack_half(codes[0], codes[1], r.codes);
 }
 
 GLZ_INLINE void finish_pixel(const Epilogue& e, const Vector::I (&acc)[4], int64_t row,
@@ -157,44 +159,86 @@ struct RowJob {
   int64_t image, oh;
 };
 
-GLZ_INLINE void store_pixel(const RowJob& job, const Vector::I (&acc)[4], int64_t ow) {
-  const Epilogue& e = job.epilogue;
-  const int64_t row = (job.image * job.g.oh + job.oh) * job.g.ow + ow;
-  if (!job.requantize.usual) return finish_pixel(e, acc, row, job.channel, job.count);
-  uint8_t* out = static_cast<uint8_t*>(e.output) + row * e.output_stride + job.channel;
-  Vector::store_bytes(out, requantize(job.requantize, acc), job.count);
+GLZ_INLINE int64_t output_row(const RowJob& job, int64_t ow) {
+  return (job.image * job.g.oh + job.oh) * job.g.ow + ow;
 }
 
-// kTile output pixels from `ow` on, dilation 1. kInside: no tap is left or right of the image.
-template <int KH, int KW, int SW, bool kInside>
-GLZ_INLINE void tile(const RowJob& job, const Rows* rows, int64_t ow) {
+GLZ_INLINE void store_pixel(const RowJob& job, const Vector::I (&acc)[4], int64_t ow) {
+  const Requantize& r = job.requantize;
+  if (!r.usual) {
+    return finish_pixel(job.epilogue, acc, output_row(job, ow), job.channel, job.count);
+  }
+  const Vector::I low = requantize_half<0>(r, {acc[0], acc[1]});
+  const Vector::I high = requantize_half<1>(r, {acc[2], acc[3]});
+  const Epilogue& e = job.epilogue;
+  uint8_t* out = static_cast<uint8_t*>(e.output) + output_row(job, ow) * e.output_stride;
+  Vector::store_bytes(out + job.channel, Vector::pack_halves(low, high, r.codes), job.count);
+}
+
+// Half of the sums of kTile output pixels from `ow` on, dilation 1: few enough for registers.
+// kInside: no tap is left or right of the image.
+template <int KH, int KW, int SW, bool kInside, int kHalf>
+GLZ_INLINE void sum_half(const RowJob& job, const Rows* rows, int64_t ow,
+                         Vector::I (&acc)[kTile][2]) {
   constexpr int kGroups = (KH + 3) / 4;
   const ConvGeometry& g = job.g;
-  Vector::I acc[kTile][4];
-  for (int t = 0; t < kTile; ++t) {
-    for (int q = 0; q < 4; ++q) acc[t][q] = Vector::load_ints(job.packed + q * kBlock);
-  }
+  const char* packed = job.packed + 2 * kHalf * kBlock;
+  unroll<kTile>([&](auto t) GLZ_UNROLLED {
+    for (int q = 0; q < 2; ++q) acc[t.value][q] = Vector::load_ints(packed + q * kBlock);
+  });
+  const char* weights = job.packed + kStartBytes + 2 * kHalf * kDotBytes;
   unroll<(kTile - 1) * SW + KW>([&](auto column) GLZ_UNROLLED {
     const int64_t iw = ow * SW - g.pad_left + column.value;
     const bool inside = kInside || (iw >= 0 && iw < g.w);
     unroll<kGroups>([&](auto group) GLZ_UNROLLED {
       constexpr int kRows = least(KH - 4 * group.value, 4);
-      Dot::Taps taps[4];
-      load_taps<kRows>(rows[group.value], iw, inside, taps);
+      Dot::Taps taps[2];
+      load_taps<kRows, kHalf>(rows[group.value], iw, inside, taps);
       unroll<kTile>([&](auto t) GLZ_UNROLLED {
         constexpr int j = column.value - t.value * SW;
         if constexpr (j >= 0 && j < KW) {
-          const char* w = job.packed + kStartBytes + (group.value * KW + j) * 4 * kDotBytes;
-          for (int q = 0; q < 4; ++q) {
+          const char* w = weights + (group.value * KW + j) * 4 * kDotBytes;
+          for (int q = 0; q < 2; ++q) {
             acc[t.value][q] = Dot::mul_add(acc[t.value][q], taps[q], w + q * kDotBytes);
           }
         }
       });
     });
   });
-  for (int t = 0; t < kTile; ++t) {
-    if (ow + t < g.ow) store_pixel(job, acc[t], ow + t);
+  // Now: GCC would move the products to where each sum is used, and run out of registers.
+  unroll<kTile>([&](auto t) GLZ_UNROLLED {
+    for (int q = 0; q < 2; ++q) asm volatile("" : "+v"(acc[t.value][q]));
+  });
+}
+
+// A tile with an unusual epilogue.
+template <int KH, int KW, int SW>
+__attribute__((noinline)) void any_tile(const RowJob& job, const Rows* rows, int64_t ow) {
+  Vector::I low[kTile][2], high[kTile][2];
+  sum_half<KH, KW, SW, false, 0>(job, rows, ow, low);
+  sum_half<KH, KW, SW, false, 1>(job, rows, ow, high);
+  for (int t = 0; t < kTile && ow + t < job.g.ow; ++t) {
+    const Vector::I acc[4] = {low[t][0], low[t][1], high[t][0], high[t][1]};
+    finish_pixel(job.epilogue, acc, output_row(job, ow + t), job.channel, job.count);
   }
+}
+
+template <int KH, int KW, int SW, bool kInside>
+GLZ_INLINE void tile(const RowJob& job, const Rows* rows, int64_t ow) {
+  const Requantize& r = job.requantize;
+  Vector::I low[kTile][2], high[kTile][2], words[kTile];
+  sum_half<KH, KW, SW, kInside, 0>(job, rows, ow, low);
+  unroll<kTile>([&](auto t) GLZ_UNROLLED { words[t.value] = requantize_half<0>(r, low[t.value]); });
+  sum_half<KH, KW, SW, kInside, 1>(job, rows, ow, high);
+  const int64_t stride = job.epilogue.output_stride;
+  uint8_t* out = static_cast<uint8_t*>(job.epilogue.output) + output_row(job, ow) * stride;
+  unroll<kTile>([&](auto t) GLZ_UNROLLED {
+    const Vector::I above = requantize_half<1>(r, high[t.value]);
+    const Vector::B codes = Vector::pack_halves(words[t.value], above, r.codes);
+    if (t.value < job.g.ow - ow) {
+      Vector::store_bytes(out + t.value * stride + job.channel, codes, job.count);
+    }
+  });
 }
 
 template <int KH, int KW, int SW>
@@ -206,7 +250,9 @@ void run_tiled(const RowJob& job) {
   }
   for (int64_t ow = 0; ow < g.ow; ow += kTile) {
     const int64_t first = ow * SW - g.pad_left, last = first + (kTile - 1) * SW + KW - 1;
-    if (first >= 0 && last < g.w) {
+    if (!job.requantize.usual) {
+      any_tile<KH, KW, SW>(job, rows, ow);
+    } else if (first >= 0 && last < g.w) {
       tile<KH, KW, SW, true>(job, rows, ow);
     } else {
       tile<KH, KW, SW, false>(job, rows, ow);
@@ -224,10 +270,17 @@ void run_any(const RowJob& job) {
     for (int64_t group = 0; group < row_groups(g); ++group) {
       const Rows rows = find_rows(g, job.input, job.image, job.oh, group);
       for (int64_t j = 0; j < g.kw; ++j, w += 4 * kDotBytes) {
-        Dot::Taps taps[4];
         const int64_t iw = ow * g.sw - g.pad_left + j * g.dw;
-        load_taps<4>(rows, iw, iw >= 0 && iw < g.w, taps);
-        for (int q = 0; q < 4; ++q) acc[q] = Dot::mul_add(acc[q], taps[q], w + q * kDotBytes);
+        const bool inside = iw >= 0 && iw < g.w;
+        unroll<2>([&](auto half) GLZ_UNROLLED {
+          constexpr int kFirst = 2 * half.value;
+          Dot::Taps taps[2];
+          load_taps<4, half.value>(rows, iw, inside, taps);
+          for (int q = 0; q < 2; ++q) {
+            const char* from = w + (kFirst + q) * kDotBytes;
+            acc[kFirst + q] = Dot::mul_add(acc[kFirst + q], taps[q], from);
+          }
+        });
       }
     }
     store_pixel(job, acc, ow);

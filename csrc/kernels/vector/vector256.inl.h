@@ -127,13 +127,13 @@ struct Vector {
 
   // Four rows of kBytes channels become four vectors of kLanes channels x 4 rows. Within each 16
   // channels the order stays; the 128-bit lanes are dealt out to the vectors.
-  static void interleave(B a, B b, B c, B d, B (&out)[4]) {
-    const B ab_lo = _mm256_unpacklo_epi8(a, b), ab_hi = _mm256_unpackhi_epi8(a, b);
-    const B cd_lo = _mm256_unpacklo_epi8(c, d), cd_hi = _mm256_unpackhi_epi8(c, d);
-    out[0] = _mm256_unpacklo_epi16(ab_lo, cd_lo);
-    out[1] = _mm256_unpackhi_epi16(ab_lo, cd_lo);
-    out[2] = _mm256_unpacklo_epi16(ab_hi, cd_hi);
-    out[3] = _mm256_unpackhi_epi16(ab_hi, cd_hi);
+  // Quarters 2 * kHalf and 2 * kHalf + 1 of four vectors interleaved byte by byte.
+  template <int kHalf>
+  static void interleave(B a, B b, B c, B d, B (&out)[2]) {
+    const B ab = kHalf == 0 ? _mm256_unpacklo_epi8(a, b) : _mm256_unpackhi_epi8(a, b);
+    const B cd = kHalf == 0 ? _mm256_unpacklo_epi8(c, d) : _mm256_unpackhi_epi8(c, d);
+    out[0] = _mm256_unpacklo_epi16(ab, cd);
+    out[1] = _mm256_unpackhi_epi16(ab, cd);
   }
   // Sums of interleaved vectors, back in the order of channels.
   static void in_order(const I (&x)[4], I (&out)[2][2]) {
@@ -143,11 +143,12 @@ struct Vector {
     out[1][1] = _mm256_permute2x128_si256(x[2], x[3], 0x31);
   }
 
-  // Rounded values of interleaved vectors as stored codes, in the order of channels.
-  static B pack_in_order(const I (&x)[4], const Codes& codes) {
-    const I pairs_01 = _mm256_subs_epi16(_mm256_packs_epi32(x[0], x[1]), codes.shift);
-    const I pairs_23 = _mm256_subs_epi16(_mm256_packs_epi32(x[2], x[3]), codes.shift);
-    const B raised = _mm256_max_epi8(_mm256_packs_epi16(pairs_01, pairs_23), codes.lo);
+  // Rounded values of interleaved vectors, two at a time, as stored codes in the order of channels.
+  static I pack_half(I a, I b, const Codes& codes) {
+    return _mm256_subs_epi16(_mm256_packs_epi32(a, b), codes.shift);
+  }
+  static B pack_halves(I low, I high, const Codes& codes) {
+    const B raised = _mm256_max_epi8(_mm256_packs_epi16(low, high), codes.lo);
     return _mm256_xor_si256(raised, set_bytes(0x80));
   }
   // Within each 128 bits: one of their four words in place of all.

@@ -121,13 +121,12 @@ struct Vector {
   static B set_bytes(uint8_t x) { return _mm512_set1_epi8(static_cast<char>(x)); }
   static B max_bytes(B a, B b) { return _mm512_max_epu8(a, b); }
 
-  static void interleave(B a, B b, B c, B d, B (&out)[4]) {
-    const B ab_lo = _mm512_unpacklo_epi8(a, b), ab_hi = _mm512_unpackhi_epi8(a, b);
-    const B cd_lo = _mm512_unpacklo_epi8(c, d), cd_hi = _mm512_unpackhi_epi8(c, d);
-    out[0] = _mm512_unpacklo_epi16(ab_lo, cd_lo);
-    out[1] = _mm512_unpackhi_epi16(ab_lo, cd_lo);
-    out[2] = _mm512_unpacklo_epi16(ab_hi, cd_hi);
-    out[3] = _mm512_unpackhi_epi16(ab_hi, cd_hi);
+  template <int kHalf>
+  static void interleave(B a, B b, B c, B d, B (&out)[2]) {
+    const B ab = kHalf == 0 ? _mm512_unpacklo_epi8(a, b) : _mm512_unpackhi_epi8(a, b);
+    const B cd = kHalf == 0 ? _mm512_unpacklo_epi8(c, d) : _mm512_unpackhi_epi8(c, d);
+    out[0] = _mm512_unpacklo_epi16(ab, cd);
+    out[1] = _mm512_unpackhi_epi16(ab, cd);
   }
   static void in_order(const I (&x)[4], I (&out)[1][4]) {
     const I even_01 = _mm512_shuffle_i32x4(x[0], x[1], 0x88);
@@ -140,10 +139,11 @@ struct Vector {
     out[0][3] = _mm512_shuffle_i32x4(odd_01, odd_23, 0xdd);
   }
 
-  static B pack_in_order(const I (&x)[4], const Codes& codes) {
-    const I pairs_01 = _mm512_subs_epi16(_mm512_packs_epi32(x[0], x[1]), codes.shift);
-    const I pairs_23 = _mm512_subs_epi16(_mm512_packs_epi32(x[2], x[3]), codes.shift);
-    const B raised = _mm512_max_epi8(_mm512_packs_epi16(pairs_01, pairs_23), codes.lo);
+  static I pack_half(I a, I b, const Codes& codes) {
+    return _mm512_subs_epi16(_mm512_packs_epi32(a, b), codes.shift);
+  }
+  static B pack_halves(I low, I high, const Codes& codes) {
+    const B raised = _mm512_max_epi8(_mm512_packs_epi16(low, high), codes.lo);
     return _mm512_xor_si512(raised, set_bytes(0x80));
   }
   // Within each 128 bits: one of their four words in place of all.
