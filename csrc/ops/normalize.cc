@@ -23,6 +23,8 @@ class LayerNorm final : public PlainOp {
     shift_ = real_values(*beta_);
   }
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     const Shape wanted = {x[resolve_axis(axis_, x.size(), label_)]};
@@ -77,6 +79,8 @@ class L2Normalize final : public PlainOp {
     channel_ = mode == "channel";
     first_ = mode == "spatial" ? 2 : 1;
   }
+
+  bool per_image(const InputTypes&) const override { return true; }
 
   OutputTypes infer(const InputTypes& inputs) const override {
     GLZ_CHECK(inputs[0]->rank() >= first_, kShape,

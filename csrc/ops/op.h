@@ -67,7 +67,8 @@ class Op {
   virtual OutputTypes infer(const InputTypes& inputs) const = 0;
   virtual Traits traits() const { return {}; }
   // Whether axis 0 counts images and those of the output depend on the same ones of the inputs
-  // alone: then a batch may be run in parts. (The planner sees to the shapes.)
+  // alone: then a batch may be run in parts. Whether the shapes of one image fit is seen to
+  // elsewhere (engine/chunking.h).
   virtual bool per_image(const InputTypes& inputs) const {
     (void)inputs;
     return false;

@@ -87,6 +87,8 @@ class Reduce final : public PlainOp {
         axes_(node.list("axes", {})),
         keepdims_(node.flag("keepdims", false)) {}
 
+  bool per_image(const InputTypes&) const override { return true; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     const std::vector<bool> reduced = reduced_axes(x);

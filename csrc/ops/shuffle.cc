@@ -38,6 +38,8 @@ class Transpose final : public MoveOp {
  public:
   explicit Transpose(const Node& node) : MoveOp(node), axes_(node.list("axes")) {}
 
+  bool per_image(const InputTypes&) const override { return axes_[0] == 0; }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     const Shape& x = inputs[0]->shape;
     Shape sorted = axes_, shape;

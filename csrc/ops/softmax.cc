@@ -15,6 +15,10 @@ class Softmax final : public PlainOp {
         temperature_(static_cast<float>(node.number("temperature", 1.0))),
         log_(node.op() == "log_softmax") {}
 
+  bool per_image(const InputTypes& inputs) const override {
+    return resolve_axis(axis_, inputs[0]->rank(), label_) != 0;
+  }
+
   OutputTypes infer(const InputTypes& inputs) const override {
     resolve_axis(axis_, inputs[0]->rank(), label_);
     return {{inputs[0]->shape}};

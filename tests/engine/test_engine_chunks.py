@@ -9,7 +9,7 @@ from engine_graphs import floats, image, weight
 from gluonzip import _core
 from gluonzip.errors import ConfigError
 from gluonzip.graph import Constant, Graph, Input, Node
-from gluonzip.runtime import Engine
+from gluonzip.runtime import Engine, isas
 
 SCALE = {"out_scale": 0.03}
 
@@ -45,8 +45,13 @@ class Chain:
         attrs = {"pad": [kernel // 2] * 4, "act": "relu", **tail, **attrs}
         return self.add("conv2d", self.constant(w), bias, *([added] if added else []), **attrs)
 
+    def across_the_batch(self):
+        """No change; but not image by image."""
+        for _ in range(2):
+            self.add("transpose", axes=[1, 0, 2, 3])
+
     def graph(self, shape, outputs=None):
-        """Behind all: what cannot run image by image, so that chunks end before it."""
+        """What cannot run image by image, so that chunks end before it."""
         self.add("transpose", name="end", axes=[1, 0, 2, 3])
         return Graph([Input("data", shape)], [*(outputs or []), self.x], self.nodes, self.constants)
 
@@ -99,6 +104,19 @@ PER_IMAGE = {
     "sigmoid": lambda c: c.add("sigmoid", out_scale=0.01),
     "slice": lambda c: c.add("slice_axis", axis=1, begin=4, end=8),
     "pad": lambda c: c.add("pad", width=[0, 0, 0, 0, 1, 2, 0, 1]),
+    "prelu": lambda c: c.add("prelu", c.constant(floats(c.rng, 8))),
+    "softmax": lambda c: c.add("softmax", axis=1),
+    "layer_norm": lambda c: c.add(
+        "layer_norm", c.constant(floats(c.rng, 7)), c.constant(floats(c.rng, 7))),
+    "l2_normalize": lambda c: c.add("l2_normalize", mode="channel"),
+    "mean": lambda c: c.add("mean", axes=[2], keepdims=True, **SCALE),
+    "transpose": lambda c: c.add("transpose", axes=[0, 1, 3, 2]),
+    "squeeze and excitation": lambda c: (
+        c.add("global_avg_pool", **SCALE),
+        c.add("dense", c.constant(weight(c.rng, 8, 8, quantized=c.quantized)), **SCALE),
+        c.add("sigmoid", out_scale=0.01),
+        c.add("reshape", shape=[0, 8, 1, 1]),
+        c.add("mul", inputs=["conv0", c.x], **SCALE)),
     "concat": lambda c: (c.conv(8), c.add("concat", inputs=["conv0", c.x], **SCALE)),
 }  # fmt: skip
 
@@ -123,9 +141,9 @@ def test_what_runs_image_by_image(case, quantized, monkeypatch):
 WHOLE_BATCH = {
     "dynamic scale": lambda c: c.conv(dynamic=True),
     "fake_quantize_dynamic": lambda c: c.add("fake_quantize_dynamic", bits=8),
-    "softmax": lambda c: c.add("softmax", axis=1),
-    "layer_norm": lambda c: c.add(
-        "layer_norm", c.constant(floats(c.rng, 7)), c.constant(floats(c.rng, 7))),
+    "softmax over the batch": lambda c: c.add("softmax", axis=-4),
+    "layer_norm over the batch": lambda c: c.add(
+        "layer_norm", c.constant(floats(c.rng, 4)), c.constant(floats(c.rng, 4)), axis=0),
     "sum over the batch": lambda c: c.add("sum", axes=[0], keepdims=True),
     "reshape": lambda c: c.add("reshape", shape=[2, 16, 6, 7]),
     "constant of the batch": lambda c: c.add("add", c.constant(floats(c.rng, 4, 8, 6, 7))),
@@ -171,8 +189,9 @@ def test_the_largest_chunk_that_divides_the_batch(batch, wanted, chunks, threads
 
 
 @pytest.mark.parametrize("quantized", [False, True])
+@pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize(("size", "chunk"), [((8, 8), 1), ((7, 5), 1), ((7, 4), 4), ((6, 6), 2)])
-def test_planes_of_words_at_the_cut(size, chunk, quantized, monkeypatch):
+def test_planes_of_words_at_the_cut(size, chunk, quantized, isa, monkeypatch):
     monkeypatch.setenv("GLUONZIP_SPARSE", "always")
     chain = Chain(quantized, channels=16, sparse=True)
     for name in ("a", "b"):
@@ -182,8 +201,8 @@ def test_planes_of_words_at_the_cut(size, chunk, quantized, monkeypatch):
     chain.conv(16, added=chain.constant(floats(chain.rng, 8, 16, *size)), name="behind")
     graph = chain.graph((8, 16, *size))
     x = image(chain.rng, 8, 16, *size)
-    whole, _, _ = run(graph, x, "never", monkeypatch, threads=2)
-    parts, chunks, _ = run(graph, x, str(chunk), monkeypatch, threads=2)
+    whole, _, _ = run(graph, x, "never", monkeypatch, threads=2, isa=isa)
+    parts, chunks, _ = run(graph, x, str(chunk), monkeypatch, threads=2, isa=isa)
     # Sparse float32 sums depend on how the pixels are cut.
     atol = 0 if quantized else 1e-5 * np.abs(whole[0]).max()
     np.testing.assert_allclose(whole[0], parts[0], rtol=0, atol=atol)
@@ -196,7 +215,7 @@ def residual_across() -> Chain:
     chain = Chain()
     a = chain.conv(name="a")
     b = chain.conv(name="b")
-    chain.add("softmax", axis=1, name="whole")
+    chain.across_the_batch()
     chain.conv(name="c")
     chain.add("add", inputs=[a, "c"], name="sum")
     assert b == "b"
@@ -234,8 +253,7 @@ def test_a_concat_is_the_cut_or_reads_it(quantized, monkeypatch):
     tail = SCALE if quantized else {}
     cut = chain.add("concat", inputs=[a, b], name="inside", **tail)
     chain.channels = 20
-    chain.add("transpose", axes=[0, 1, 3, 2])
-    chain.add("transpose", axes=[0, 1, 3, 2])
+    chain.across_the_batch()
     chain.conv(8, name="c")
     chain.add("concat", inputs=[cut, "c"], name="behind", **tail)
     graph = chain.graph((0, 8, 6, 7))
