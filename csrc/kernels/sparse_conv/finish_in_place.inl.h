@@ -10,16 +10,26 @@ Ending ending_of(const Job& job, int64_t slice) {
   return job.e.residual != nullptr ? Ending::kOutputWithResidual : Ending::kOutput;
 }
 
-// Where a channel of the chunk is in planes of float32.
+// Where a channel of the chunk is in planes.
 struct PlanePlaces {
   char* out;
   const char* added;
 
-  GLZ_INLINE PlanePlaces(const Job& job, const Chunk& chunk, int64_t channel)
-      : out(static_cast<char*>(job.e.output) + 4 * (channel * job.pitch.output + chunk.row)),
-        added(static_cast<const char*>(job.e.residual) +
-              4 * (channel * job.pitch.residual + chunk.row)) {}
+  GLZ_INLINE PlanePlaces(const Job& job, const Chunk& chunk, int64_t channel) {
+    const int64_t plane = channel / kPerWord<Kernel::Weight>;
+    out = static_cast<char*>(job.e.output) + 4 * (plane * job.pitch.output + chunk.row);
+    added = static_cast<const char*>(job.e.residual) + 4 * (plane * job.pitch.residual + chunk.row);
+  }
+  // Asks for their lines.
+  template <int V>
+  GLZ_INLINE void foresee(bool residual) const {
+    unroll<V>([&](auto v) GLZ_UNROLLED {
+      if (residual) __builtin_prefetch(added + v.value * kBytes);
+      __builtin_prefetch(out + v.value * kBytes, 1);
+    });
+  }
 };
+constexpr int kForesight = 2;  // channels, where they are finished one by one
 
 template <int V, bool kResidual>
 GLZ_INLINE void finish_in_place(const Job& job, const Chunk& chunk, const Constants& constants,
@@ -33,16 +43,5 @@ GLZ_INLINE void finish_in_place(const Job& job, const Chunk& chunk, const Consta
       y = Vector::fma(Pixels::as_float(residual), constants.factor, y);
     }
     Pixels::store(at.out + v.value * kBytes, constants.activated(y));
-  });
-}
-
-// Asks for the lines that it will want, this many channels before.
-constexpr int kForesight = 2;
-template <int V, bool kResidual>
-GLZ_INLINE void foresee(const Job& job, const Chunk& chunk, int64_t channel) {
-  const PlanePlaces at(job, chunk, channel);
-  unroll<V>([&](auto v) GLZ_UNROLLED {
-    if (kResidual) __builtin_prefetch(at.added + v.value * kBytes);
-    __builtin_prefetch(at.out + v.value * kBytes, 1);
   });
 }

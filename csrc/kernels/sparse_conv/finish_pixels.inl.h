@@ -39,7 +39,7 @@ GLZ_INLINE void load_residual_words(const Job& job, const Chunk& chunk, int64_t 
 template <bool kResidual, bool kTame>
 void finish_panel(const Job& job, const Chunk& chunk, const char* sums, int64_t panel, int64_t at) {
   constexpr int64_t kGroup = Kernel::kInteger ? 16 : 4;  // channels in four words
-  const Constants constants(job.e);
+  const Constants constants = job.constants;
   for (int64_t v = 0; v < parts(chunk.rows, kLanes); ++v) {
     const int64_t place = v * kLanes * kLineBytes + at;
     char* out = job.lines + place;

@@ -1,4 +1,4 @@
-// What the parts of a sparse convolution share. Included after Pixels and Kernel.
+// What the parts of a sparse convolution share. Included after constants.inl.h.
 
 constexpr int64_t kLanes = Pixels::kLanes;
 constexpr int64_t kBytes = Pixels::kBytes;  // of a vector
@@ -70,6 +70,9 @@ struct Chunk {
   alignas(64) int64_t place[kMaxVecs * kLanes];
 };
 
+// Tensors that stay in a core's own caches need not be asked for.
+constexpr int64_t kNearBytes = 1 << 20;
+
 struct Job {
   const ConvGeometry& g;
   Epilogue e;
@@ -85,4 +88,6 @@ struct Job {
   bool pointwise;      // one tap, stride 1, no padding
   bool common;         // what finish_panel computes
   bool tame;           // see is_tame()
+  bool far;            // output in planes that are more than kNearBytes
+  Constants constants;
 };

@@ -73,8 +73,11 @@ void multiply_block(const Job& job, const Chunk& chunk, int64_t slice, int64_t f
   const char* tile = job.tile;
   char* partial = job.partial + first * kPitch;
   char* to = kEnding == Ending::kSums ? job.sums : partial;
-  const Constants constants(job.e);
+  const Constants constants = job.constants;
   for (int64_t pair = 0; pair < pairs; ++pair, ++begin) {
+    if (kEnding == Ending::kSums && job.far && pair % 2 == 0) {
+      PlanePlaces(job, chunk, first + 2 * pair).foresee<V>(job.e.residual != nullptr);
+    }
     const int64_t count = (begin[1] - begin[0]) / 2;
     int64_t from = begin[0];
     for (int r = 0; r < 2; r += R, from += count, order += R) {
@@ -89,7 +92,9 @@ void multiply_block(const Job& job, const Chunk& chunk, int64_t slice, int64_t f
                                       ? Kernel::start(start[channel])
                                       : Kernel::from_bits(Pixels::load(before + v.value * kBytes));
         });
-        if (kInPlace) foresee<V, kResidual>(job, chunk, first + order[r.value + kForesight]);
+        if (kInPlace && job.far) {
+          PlanePlaces(job, chunk, first + order[r.value + kForesight]).foresee<V>(kResidual);
+        }
       });
       multiply<V, R>(words + from, index + from, count, tile, acc);
       unroll<R>([&](auto r) GLZ_UNROLLED {

@@ -7,6 +7,7 @@
 // at a time. Each slice of its depth is
 // staged as a tile [word][pixel] in the L1 cache, where every output channel finds its words.
 
+#include "constants.inl.h"
 #include "job.inl.h"
 //
 #include "finish_planes.inl.h"
@@ -37,14 +38,9 @@ void stage(const Job& job, const Chunk& chunk, int64_t begin, int64_t end, char*
 
 // The output channels [first, end) of a block, whose sums are complete.
 void finish_block(const Job& job, const Chunk& chunk, int64_t first, int64_t end) {
-  const int64_t step = job.pitch.output != 0 ? kQuad : kPanel;
-  for (int64_t c = first; c < end; c += step) {
-    const char* sums = job.sums + (c - first) * kPitch;
-    if (job.pitch.output == 0) {
-      finish_pixels(job, chunk, sums, c / kPanel);
-    } else {
-      finish_planes(job, chunk, sums, c, least(kQuad, end - c));
-    }
+  if (job.pitch.output != 0) return finish_planes(job, chunk, first, end);
+  for (int64_t c = first; c < end; c += kPanel) {
+    finish_pixels(job, chunk, job.sums + (c - first) * kPitch, c / kPanel);
   }
 }
 
@@ -105,11 +101,14 @@ Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
              g.kh * g.kw == 1 && g.sh == 1 && g.sw == 1 && g.pad_top == 0 && g.pad_left == 0 &&
                  g.oh == g.h && g.ow == g.w,
              false,
-             false};
+             false,
+             4 * a.pitch.output * parts(g.out_channels, kPerWord<Kernel::Weight>) > kNearBytes,
+             Constants(a.epilogue)};
   Epilogue& e = job.e;
   job.common = usual(e.output_type) && (e.residual == nullptr || usual(e.residual_type)) &&
                e.bias != nullptr && (Kernel::kInteger == (e.multiplier != nullptr));
   clamp_to_codes(&e);
+  job.constants = Constants(e);
   job.tame = is_tame(e, panel_begin * kPanel, least(g.out_channels, panel_end * kPanel));
   memset(job.tile + depth.pad_place() * job.tile_pitch, 0, static_cast<size_t>(job.tile_pitch));
   for (int64_t i = 0; i < at.tile; i += 4) {

@@ -48,15 +48,18 @@ struct Piece {
 
 // Under the tap in `column`, `down` and `right` of the first; `plane`: where the input's first
 // pixel would have it.
-int find_pieces(const ConvGeometry& g, const Run* run, const Run* end, int64_t column, int64_t down,
-                int64_t right, const char* plane, Piece* pieces) {
+template <int kStep>
+GLZ_INLINE int find_pieces(const ConvGeometry& g, const Run* run, const Run* end, int64_t column,
+                           int64_t down, int64_t right, const char* plane, Piece* pieces) {
   const uint64_t h = static_cast<uint64_t>(g.h);
   int count = 0;
   for (; run != end; ++run) {
     const Span span = column < kColumns ? run->inside[column] : inside(g, *run, right);
     if (span.begin == span.end || static_cast<uint64_t>(run->ih + down) >= h) continue;
-    const Pixels::Lanes lanes = Pixels::lanes(span.begin, span.end);
-    pieces[count++] = {lanes, Pixels::wide(lanes), plane + 4 * run->place};
+    Piece& piece = pieces[count++];
+    piece.lanes = Pixels::lanes(span.begin, span.end);
+    if (kStep == 2) piece.wide = Pixels::wide(piece.lanes);
+    piece.from = plane + 4 * run->place;
   }
   return count;
 }
@@ -117,8 +120,20 @@ void stage_scattered(const Job& job, const Piece* pieces, const int (&end)[V], i
   }
 }
 
+// `count` words under a tap; `plane`: where the input's first pixel would have the first of them.
 template <int kStep, int V>
-void stage_tap(const Job& job, const Piece* pieces, const int (&end)[V], int64_t count, char* to) {
+void stage_tap(const Job& job, const Chunk& chunk, int64_t tap, const char* plane, int64_t count,
+               char* to) {
+  const ConvGeometry& g = job.g;
+  const int64_t column = tap % g.kw, down = tap / g.kw * g.dh, right = column * g.dw;
+  plane += 4 * (down * g.w + right);
+  Piece pieces[V * kLanes];
+  int end[V];
+  for (int v = 0, many = 0; v < V; ++v) {
+    end[v] = many +=
+        find_pieces<kStep>(g, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1], column,
+                           down, right, plane, pieces + many);
+  }
   if (kStep != 1 && end[V - 1] > 2 * V) {
     return stage_scattered<kStep, V>(job, pieces, end, count, to);
   }
@@ -134,24 +149,16 @@ void stage_planes(const Job& job, const Chunk& chunk, int64_t tap, int64_t first
                   char* to) {
   const int64_t pitch = 4 * job.pitch.input;
   const char* plane = job.input + first * pitch;
-  if (job.pointwise) {
-    plane += 4 * chunk.row;
-    for (int64_t word = 0; word < count; ++word, plane += pitch, to += job.tile_pitch) {
-      unroll<V>([&](auto v) GLZ_UNROLLED {
-        Pixels::store(to + v.value * kBytes, Pixels::load(plane + v.value * kBytes));
-      });
-    }
-    return;
+  if (!job.pointwise) {
+    const auto stage = job.g.sw == 1   ? stage_tap<1, V>
+                       : job.g.sw == 2 ? stage_tap<2, V>
+                                       : stage_tap<0, V>;
+    return stage(job, chunk, tap, plane, count, to);
   }
-  const ConvGeometry& g = job.g;
-  const int64_t column = tap % g.kw, down = tap / g.kw * g.dh, right = column * g.dw;
-  plane += 4 * (down * g.w + right);
-  Piece pieces[V * kLanes];
-  int end[V];
-  for (int v = 0, many = 0; v < V; ++v) {
-    end[v] = many += find_pieces(g, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1],
-                                 column, down, right, plane, pieces + many);
+  plane += 4 * chunk.row;
+  for (int64_t word = 0; word < count; ++word, plane += pitch, to += job.tile_pitch) {
+    unroll<V>([&](auto v) GLZ_UNROLLED {
+      Pixels::store(to + v.value * kBytes, Pixels::load(plane + v.value * kBytes));
+    });
   }
-  const auto stage = g.sw == 1 ? stage_tap<1, V> : g.sw == 2 ? stage_tap<2, V> : stage_tap<0, V>;
-  stage(job, pieces, end, count, to);
 }
