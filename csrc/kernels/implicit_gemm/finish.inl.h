@@ -25,12 +25,12 @@ struct Finish {
 };
 
 // An activation between layers: output and residual of the input's type. Of the last vector,
-// `last` lanes are valid.
+// `last` lanes are valid. kPlain: all of them, and the activation is a clamp.
 // Rounding is monotonic, so that codes are raised to the lower bound when already packed.
-template <bool kResidual, int R, int V>
+template <bool kResidual, bool kPlain, int R, int V>
 GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], int64_t row,
                               int64_t channel, int64_t last) {
-  const bool full = last == Simd::kLanes;
+  const bool full = kPlain || last == Simd::kLanes;
   const Epilogue& e = f.e;
   const float* multiplier = Kernel::kInteger ? e.multiplier + channel : nullptr;
   const float* bias = e.bias + channel;
@@ -57,7 +57,7 @@ GLZ_INLINE void finish_common(const Finish& f, const Kernel::Acc (&acc)[R][V], i
                                                  : Simd::scaled(from, factor, offset, last));
       }
     }
-    if (e.leaky) {
+    if (!kPlain && e.leaky) {
 #pragma GCC unroll 4
       for (int v = 0; v < V; ++v) y[v] = Simd::leaky(y[v], slope);
     }
@@ -132,8 +132,9 @@ GLZ_INLINE void finish_tile(const Finish& f, const Kernel::Acc (&acc)[R][V], int
                             int64_t channel, int64_t count) {
   if (f.common) {
     const int64_t last = count - (V - 1) * Simd::kLanes;
-    if (f.e.residual == nullptr) return finish_common<false, R, V>(f, acc, row, channel, last);
-    return finish_common<true, R, V>(f, acc, row, channel, last);
+    if (f.e.residual == nullptr)
+      return finish_common<false, false, R, V>(f, acc, row, channel, last);
+    return finish_common<true, false, R, V>(f, acc, row, channel, last);
   }
   Kernel::Acc copy[R * V];
 #pragma GCC unroll 16

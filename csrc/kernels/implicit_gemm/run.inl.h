@@ -154,6 +154,12 @@ void run_panel(const Job& job, Slice slice, const char* after, const Row* rows, 
   }
 }
 
+// A direct source whose every tap is a pixel.
+GLZ_INLINE bool never_outside(const ConvGeometry& g) {
+  return g.pad_top == 0 && g.pad_left == 0 && (g.oh - 1) * g.sh + (g.kh - 1) * g.dh < g.h &&
+         (g.ow - 1) * g.sw + (g.kw - 1) * g.dw < g.w;
+}
+
 template <typename Args>
 void run(const Args& args, int64_t row_begin, int64_t row_end, int64_t panel_begin,
          int64_t panel_end) {
@@ -170,7 +176,8 @@ void run(const Args& args, int64_t row_begin, int64_t row_end, int64_t panel_beg
              0,
              workspace + at.zeros,
              reinterpret_cast<int64_t*>(workspace + at.offsets),
-             reinterpret_cast<Kernel::Acc*>(workspace + at.partial)};
+             reinterpret_cast<Kernel::Acc*>(workspace + at.partial),
+             plan.source != Source::kDirect || never_outside(g)};
   locate_taps(&job);
   if (plan.source == Source::kDirect)
     memset(workspace + at.zeros, static_cast<int>(Kernel::pad(g.zero)), 4 * plan.words);

@@ -27,6 +27,7 @@ struct Job {
   const char* zeros;              // a run outside the image
   int64_t* offsets;               // of every word of the depth from a row's first tap; or null
   Kernel::Acc* partial;           // [block row][vector]
+  bool all_inside;                // no run of any row is outside the image
 };
 
 // One word of R rows, `at` bytes behind `taps`, times V vectors of weights.
@@ -103,10 +104,64 @@ GLZ_INLINE bool all_inside(const Row* rows) {
   return inside;
 }
 
+// What plain_tiles() computes: a whole depth of one run or of listed words, and the usual epilogue.
+// It is worth code of its own because short depths wait for what surrounds the loop over words,
+// which in compute_tiles() leaves too few registers for addresses.
+template <int V>
+GLZ_INLINE bool suits_plain_tiles(const Job& job, const Slice& s) {
+  const Plan& plan = job.plan;
+  const bool one_run = job.offsets != nullptr || plan.runs_h * plan.runs_w == 1;
+  return one_run && job.all_inside && s.first && s.last && job.finish.common &&
+         !job.finish.e.leaky && s.channels == V * Simd::kLanes;
+}
+
+template <int R, int V, bool kListed, bool kResidual>
+__attribute__((noinline)) void plain_tiles(const Job& job, const Slice& s, const Row* rows,
+                                           int64_t row, int64_t at, int64_t tiles) {
+  constexpr int64_t kStep = V * Kernel::kVecBytes;
+  const int64_t depth = job.plan.depth();
+  for (; tiles > 0; --tiles, row += R, at += R) {
+    Kernel::Acc acc[R][V];
+    start_tile<R, V>(s, job.partial, acc);
+    const char* taps[R];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) taps[r] = rows[at + r].first_tap;
+    const char* w = s.weights;
+    const char* next = s.next + at * s.next_row;
+    for (int64_t k = 0; k < depth; ++k, w += kStep, next += s.next_word) {
+      fetch_lines(next);
+      accumulate_word<R, V>(acc, taps, kListed ? job.offsets[k] : 4 * k, w);
+    }
+    // Now: GCC would keep sums in memory for the epilogue's sake.
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) asm volatile("" : "+v"(acc[r][v]));
+    }
+    finish_common<kResidual, true, R, V>(job.finish, acc, row, s.channel, Simd::kLanes);
+  }
+}
+
+template <int R, int V, bool kListed>
+GLZ_INLINE void run_plain_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row,
+                                int64_t at, int64_t tiles) {
+  if (job.finish.e.residual == nullptr) {
+    plain_tiles<R, V, kListed, false>(job, s, rows, row, at, tiles);
+  } else {
+    plain_tiles<R, V, kListed, true>(job, s, rows, row, at, tiles);
+  }
+}
+
 // `tiles` of R rows each, from output row `row` on, which is number `at` of the block.
 template <int R, int V>
 void compute_tiles(const Job& job, const Slice& s, const Row* rows, int64_t row, int64_t at,
                    int64_t tiles) {
+  if constexpr (R + 1 >= Kernel::kRows) {
+    if (suits_plain_tiles<V>(job, s)) {
+      if (job.offsets == nullptr) return run_plain_tiles<R, V, false>(job, s, rows, row, at, tiles);
+      return run_plain_tiles<R, V, true>(job, s, rows, row, at, tiles);
+    }
+  }
   constexpr int64_t kStep = V * Kernel::kVecBytes;
   const int64_t run_bytes = job.plan.words * kStep;
   const int64_t skip = s.word_begin * kStep;
