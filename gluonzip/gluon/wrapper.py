@@ -118,12 +118,13 @@ class Compressed(HybridBlock):
             if F is mx.nd or F is mx.ndarray:
                 self._observer(x)
             return x
-        if not self.calibrated:
+        stored = self._stored_scale()
+        if stored == 0:
             raise DataError(
                 f"layer {self._layer_name!r} quantizes its input but has no scale yet; call "
                 "gluonzip.gluon.calibrate(net, data) or load calibrated parameters"
             )
-        unsigned = self.unsigned_input
+        unsigned = stored < 0
         if unsigned:
             scales = {**scales, INPUT_SCALE: F.abs(scales[INPUT_SCALE])}
         bits, dtype = self._activation_quantization.bits, self._weights()[0].dtype
@@ -155,7 +156,7 @@ class Compressed(HybridBlock):
     @property
     def calibrated(self) -> bool:
         """Does the input quantizer have its scale? (True without an input quantizer.)"""
-        return INPUT_SCALE not in self._reg_params or self._stored_scale() != 0
+        return self._stored_scale() != 0
 
     @property
     def unsigned_input(self) -> bool:
@@ -163,10 +164,12 @@ class Compressed(HybridBlock):
         stored scale is negative then, so that files with and without unsigned codes have the same
         parameters. A hybridized network that has run already keeps what it ran with: hybridize it
         again after loading parameters that were calibrated otherwise."""
-        return INPUT_SCALE in self._reg_params and self._stored_scale() < 0
+        return self._stored_scale() < 0
 
     def _stored_scale(self) -> float:
-        return float(self._reg_params[INPUT_SCALE].list_data()[0].asscalar())
+        """0 before calibration, below zero if codes are unsigned; 1 without such a parameter."""
+        parameter = self._reg_params.get(INPUT_SCALE)
+        return 1.0 if parameter is None else float(parameter.list_data()[0].asscalar())
 
     def effective_weight(self, attribute: str = "weight") -> Any:
         """The weight as the layer uses it (masked, fake-quantized): an NDArray."""

@@ -15,16 +15,17 @@ from gluonzip.runtime import Engine, isas
 BITS = {1: (-1, 1), 2: (-1, 0, 1), 3: range(-3, 4), 4: range(-7, 8), 8: range(-127, 128)}
 
 
-def layer(rng, rows, outputs, inputs, bits, out_scale=None, act="none", shape=None):
+def layer(rng, rows, outputs, inputs, bits, out_scale=None, act="none", shape=None, unsigned=False):
+    """``unsigned``: codes of both sides."""
     codes = rng.choice(np.array(BITS[bits], np.int8), (outputs, inputs))
     scale = rng.uniform(0.001, 0.01, outputs).astype("float32")
     constants = {
         "w": Constant(codes, scale, bits=bits),
         "b": Constant(rng.standard_normal(outputs).astype("float32")),
     }
-    attrs = {"out_scale": out_scale, "act": act}
+    attrs = {"out_scale": out_scale, "act": act, "unsigned": unsigned}
     nodes = [
-        Node("quantize", "q", ["x"], ["c"], {"scale": 0.02}),
+        Node("quantize", "q", ["x"], ["c"], {"scale": 0.02, "unsigned": unsigned}),
         Node("dense", "fc", ["c", "w", "b"], ["y"], attrs),
     ]
     return Graph([Input("x", shape or (0, inputs))], ["y"], nodes, constants)
@@ -49,19 +50,31 @@ def test_rows(rows, bits, isa):
     assert_exact(graph, rng.standard_normal((rows, 150)).astype("f4"), isa)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@pytest.mark.parametrize("isa", isas())
+@pytest.mark.parametrize("unsigned", [False, True])
+@pytest.mark.parametrize("outputs", [64, 300, 500, 512])
+def test_many_outputs(outputs, unsigned, isa):
+    """More panels than a vector of codes holds."""
+    rng = np.random.default_rng(outputs)
+    for rows, threads in ((1, 1), (3, 2)):
+        graph = layer(rng, rows, outputs, 90, 4, out_scale=0.05, act="relu", unsigned=unsigned)
+        assert_exact(graph, rng.standard_normal((rows, 90)).astype("f4"), isa, threads)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     rows=st.integers(1, 15),
-    outputs=st.integers(1, 70),
+    outputs=st.integers(1, 600),
     inputs=st.integers(1, 200),
     bits=st.sampled_from([1, 2, 3, 4]),
     isa=st.sampled_from(isas()),
     threads=st.sampled_from([1, 2]),
     out_scale=st.sampled_from([None, 0.03]),
+    unsigned=st.booleans(),
 )
-def test_any_size(rows, outputs, inputs, bits, isa, threads, out_scale):
+def test_any_size(rows, outputs, inputs, bits, isa, threads, out_scale, unsigned):
     rng = np.random.default_rng([rows, outputs, inputs])
-    graph = layer(rng, rows, outputs, inputs, bits, out_scale)
+    graph = layer(rng, rows, outputs, inputs, bits, out_scale, unsigned=unsigned)
     x = (4 * rng.standard_normal((rows, inputs))).astype("f4")
     engine = Engine.from_graph(graph, isa=isa, threads=threads)
     np.testing.assert_array_equal(engine(x), interpret(graph, x)[0])

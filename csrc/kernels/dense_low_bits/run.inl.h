@@ -81,7 +81,8 @@ GLZ_INLINE void low_tile(const LowJob& job, int64_t row, int64_t panel) {
   for (int r = 0; r < R; ++r) x[r] = job.input + (row + r) * job.stride;
   LowAcc acc[R][kLowParts];
   multiply_panel<W, R>(x, base + h.panels + panel * h.blocks * 64, h.blocks, acc);
-  const int64_t channel = panel * kLowBitsPanel;
+  const int64_t channel = panel * kLowBitsPanel, left = h.channels - channel;
+  const int64_t count = left < kLowBitsPanel ? left : kLowBitsPanel;
   const auto* correction = reinterpret_cast<const int32_t*>(base + h.corrections) + channel;
   for (int r = 0; r < R; ++r) {
     for (int p = 0; p < kLowParts; ++p) {
@@ -90,7 +91,7 @@ GLZ_INLINE void low_tile(const LowJob& job, int64_t row, int64_t panel) {
       const LowAcc of_channel = Few::load_sums(correction + p * Vector::kLanes);
       acc[r][p] = Few::sum(acc[r][p], Few::sum(of_row, of_channel));
     }
-    finish_row<true>(job.epilogue, acc[r], row + r, channel, h.channels - channel);
+    finish_row<true>(job.epilogue, acc[r], row + r, channel, count);
   }
 }
 

@@ -12,8 +12,8 @@ GLZ_INLINE void load_residual(const Epilogue& e, int64_t at, int64_t n, Vector::
   }
 }
 
-// V vectors of int32 or float, each with a valid channel; `count` channels are valid. For output
-// codes, e.lo and e.hi are already within_codes.
+// V vectors of int32 or float, each with a valid channel; `count` channels, at most all, are valid.
+// For output codes, e.lo and e.hi are already within_codes.
 template <bool kInteger, typename Acc, int V>
 GLZ_INLINE void finish_row(const Epilogue& e, const Acc (&acc)[V], int64_t row, int64_t channel,
                            int64_t count) {
