@@ -189,7 +189,8 @@ def run_one_row(options) -> list[dict]:
         f"reading alone does {limit / 1e9:.1f} GB/s"
     )
     rows = []
-    cases = [("s8", "dense", 0.0, 1), ("s8", "sparse", 0.75, 4), ("s8", "sparse", 0.9, 4),
+    cases = [("s8", "dense", 0.0, 1), ("s8", "sparse", 0.75, 4), ("s8", "sparse", 0.85, 1),
+             ("s8", "sparse", 0.9, 4),
              ("f32", "sparse", 0.75, 4), ("f32", "sparse", 0.9, 1)]  # fmt: skip
     for kind, kernel, sparsity, block in cases[1:4:2] if options.quick else cases:
         rows.append(_one_row(kind, kernel, sparsity, block, limit, options))

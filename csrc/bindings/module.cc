@@ -7,7 +7,7 @@ namespace {
 
 // What Python expects of this module (gluonzip/archive/core.py): to be raised there and here when
 // Python begins to rely on something new, so that a core left over from before is recognized.
-constexpr int kInterface = 8;
+constexpr int kInterface = 9;
 
 }  // namespace
 

@@ -15,6 +15,9 @@ namespace {
 constexpr int64_t kLanes = 16;
 // Estimates are wrong by some percent: sparse must promise more than that.
 constexpr double kMargin = 0.93;
+// Estimates take weights to come from memory. Those of one row that may stay in the last-level
+// cache reach the dense kernel twice as fast from there: sparse must pay then, too.
+constexpr double kNearMargin = 0.5;
 
 using Costs = std::map<std::string, double>;
 
@@ -23,12 +26,13 @@ struct CostTable {
   // Measured on one Zen 5 core (AVX-512 VNNI) by gluonzip bench --calibrate.
   Costs s8 = {{"dense_vector", 0.136}, {"dense_finish", 0.8},   {"sparse_vector", 0.134},
               {"sparse_word", 0.218},  {"sparse_row", 0.0},     {"sparse_spill", 0.69},
-              {"sparse_stage", 1.56},  {"sparse_finish", 1.62}, {"sparse_gather", 0.287},
-              {"bitmap_group", 0.55},  {"bitmap_row", 2.0},     {"weight_byte", 0.032}};
+              {"sparse_stage", 1.56},  {"sparse_finish", 1.62}, {"sparse_gather", 0.215},
+              {"gather_row", 5.0},     {"bitmap_group", 0.50},  {"bitmap_weight", 0.0125},
+              {"bitmap_row", 2.0},     {"weight_byte", 0.032}};
   Costs f32 = {{"dense_vector", 0.135}, {"dense_finish", 0.04},  {"sparse_vector", 0.161},
                {"sparse_word", 0.053},  {"sparse_row", 0.0},     {"sparse_spill", 1.39},
                {"sparse_stage", 0.41},  {"sparse_finish", 3.56}, {"sparse_gather", 0.21},
-               {"weight_byte", 0.027}};
+               {"gather_row", 5.0},     {"weight_byte", 0.027}};
 };
 
 CostTable& table() {
@@ -75,7 +79,7 @@ CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
   const SparseForm form = form_of(g);
   if (form.one_pixel()) {
     return {{"sparse_gather", words},
-            {"sparse_finish", static_cast<double>(g.out_channels)},
+            {"gather_row", static_cast<double>(g.out_channels)},
             {"weight_byte", 6.0 * words}};
   }
   const SparseDepth depth = depth_of(g, integer);
@@ -95,7 +99,10 @@ bool has_one_row(const ConvGeometry& g) { return form_of(g).one_pixel(); }
 CostCounts bitmap_counts(const ConvGeometry& g, double weights) {
   const auto out = static_cast<double>(g.out_channels);
   const double groups = out * static_cast<double>(bitmap_groups(g.channels));
-  return {{"bitmap_group", groups}, {"bitmap_row", out}, {"weight_byte", 8.0 * groups + weights}};
+  return {{"bitmap_group", groups},
+          {"bitmap_weight", weights},
+          {"bitmap_row", out},
+          {"weight_byte", 8.0 * groups + weights}};
 }
 
 Costs sparse_costs(bool integer) {
@@ -132,6 +139,12 @@ double bitmap_nanoseconds(const ConvGeometry& g, double weights) {
   return total(bitmap_counts(g, weights), sparse_costs(true));
 }
 
+double margin(const ConvGeometry& g, bool integer) {
+  const double bytes = dense_counts(g, integer).at("weight_byte");
+  const bool near = bytes < static_cast<double>(last_level_cache_bytes());
+  return integer && near && has_one_row(g) ? kNearMargin : kMargin;
+}
+
 // "25% of 36864"
 std::string share(int64_t part, int64_t all) {
   std::ostringstream text;
@@ -163,7 +176,7 @@ SparseChoice choose_sparse(const ConvGeometry& g, bool integer, SparseSize size,
   } else {
     const double sparse = choice.bitmap ? bitmap_nanoseconds(g, weights) : by_words;
     const double ratio = sparse / total(dense_counts(g, integer), sparse_costs(integer));
-    choice.sparse = ratio < kMargin;
+    choice.sparse = ratio < margin(g, integer);
     why << (choice.bitmap ? "a bitmap of them" : "sparse") << " is estimated at " << ratio
         << " of dense's time";
   }

@@ -8,7 +8,7 @@ from gluonzip._version import __version__
 from gluonzip.archive import layout
 from gluonzip.errors import StaleCoreError
 
-INTERFACE = 8
+INTERFACE = 9
 """Raised together with ``kInterface`` of ``csrc/bindings/module.cc``."""
 
 _REBUILD = (

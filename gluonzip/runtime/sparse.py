@@ -13,7 +13,7 @@ from gluonzip.errors import DataError, ShapeError
 from gluonzip.runtime import sparse_checks as checks
 from gluonzip.runtime import sparse_convert as convert
 from gluonzip.runtime.isa import resolve_isa
-from gluonzip.runtime.sparse_choice import KernelChoice, choose_kernel
+from gluonzip.runtime.sparse_choice import KernelChoice, choose_kernel, takes_bitmap
 
 __all__ = ["KernelChoice", "SparseMatrix"]
 
@@ -272,7 +272,10 @@ class SparseMatrix:
             else:
                 plain = self.to_csr()
                 arrays = (plain.row_begin, plain.columns, plain.values)
-                packed = getattr(_core, f"Spmm{form}")(*arrays, self.shape[1], isa, few)
+                if columns == 1 and takes_bitmap(self, isa):
+                    packed = _core.SpmmBitmap(*arrays, self.shape[1], isa)
+                else:
+                    packed = getattr(_core, f"Spmm{form}")(*arrays, self.shape[1], isa, few)
             self._packed[key] = packed
         return self._packed[key]
 

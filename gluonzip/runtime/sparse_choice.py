@@ -7,10 +7,13 @@ choice). Other instruction sets scale by their lanes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from gluonzip import _core
 
 if TYPE_CHECKING:
     from gluonzip.runtime.sparse import SparseMatrix
@@ -18,11 +21,16 @@ if TYPE_CHECKING:
 SPARSE_VECTOR = 0.8  # a multiply-accumulate of a vector of columns
 SPARSE_WORD = 0.7  # to fetch and broadcast a word of the matrix, once a tile of six vectors
 SPARSE_ROW = 40.0  # to begin a row of a slice: its end cannot be foreseen
+SPARSE_GATHER = 0.8  # a word of a product of one column
+BITMAP_GROUP = 2.0  # 64 places of such a product as a bitmap
+BITMAP_ELEMENT = 0.05  # one of them that is held
+BITMAP_ROW = 8.0
 STAGE = 2.0  # to bring a word of a vector of columns together
 DENSE_VECTOR = dict.fromkeys(["avxvnni", "avx512vnni", "avx512vbmi2"], 0.6)  # int8; else twice that
 DENSE_FLOAT = 0.55
 TRANSPOSE = 2.5  # an element of x or of the product
 STREAM = 6.0  # bytes a cycle from memory, words and their places
+BITMAP_STREAM = 8.0  # the same of a bitmap
 DENSE_STREAM = 9.0  # the same of a dense matrix
 MARGIN = 0.9  # sparse must look this much faster: what the estimates may be wrong by
 
@@ -49,6 +57,19 @@ def choose_kernel(s: SparseMatrix, columns: int, isa: str, transposed: bool) -> 
         f"{1 - s.density:.1%} zeros ({s.pattern}) on {isa}"
     )
     return KernelChoice(chosen, reason, sparse, dense)
+
+
+def takes_bitmap(s: SparseMatrix, isa: str) -> bool:
+    """Whether products with one column are expected to be fastest with int8 as a bitmap."""
+    return _bitmap_cycles(s, isa) <= _sparse_cycles(s, 1, isa)
+
+
+def _bitmap_cycles(s: SparseMatrix, isa: str) -> float:
+    if s.dtype != np.int8 or not _core.has_bitmap(isa):
+        return math.inf
+    groups = s.shape[0] * 4 * -(-s.shape[1] // 256)
+    compute = BITMAP_GROUP * groups + BITMAP_ELEMENT * s.nnz
+    return max(compute, (8.0 * groups + s.nnz) / BITMAP_STREAM) + BITMAP_ROW * s.shape[0]
 
 
 def _lanes(isa: str) -> int:
@@ -82,7 +103,8 @@ def _sparse_cycles(s: SparseMatrix, columns: int, isa: str) -> float:
     words, depth = _words(s, per_word), -(-depth // per_word)
     streamed = 6.0 * words / STREAM
     if columns == 1:
-        return max(words * 0.8, streamed) + 15.0 * rows
+        by_words = max(words * SPARSE_GATHER, streamed) + 15.0 * rows
+        return min(by_words, _bitmap_cycles(s, isa))
     vectors = -(-columns // _lanes(isa))
     tiles = -(-vectors // 6)
     slices = max(1.0, depth * min(vectors, 6) / 576)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gluonzip import _core
 from gluonzip.errors import UnsupportedError
 from gluonzip.runtime import SparseMatrix, sddmm, spmm, spmm_s8
 
@@ -14,6 +15,22 @@ SIZES = st.tuples(
 )
 DENSITY = st.sampled_from([0.0, 0.1, 0.5, 1.0])
 SEEDS = st.integers(0, 2**32 - 1)
+
+
+@pytest.fixture(scope="module", params=_core.isas())
+def isa(request):
+    """All: int8 products with one column take a bitmap on one that the others here leave out."""
+    return request.param
+
+
+def test_one_column_takes_a_bitmap_where_words_share_little():
+    rng = np.random.default_rng(1)
+    for isa in _core.isas():
+        for density, block, wanted in ((0.3, 1, True), (0.1, 1, True), (0.05, 4, False)):
+            keep = np.repeat(rng.random((64, 1024 // block)) < density, block, axis=1)
+            s = SparseMatrix.from_dense(rng.integers(1, 100, keep.shape).astype(np.int8) * keep)
+            got = s._pack("sparse", 1, isa)
+            assert isinstance(got, _core.SpmmBitmap) == (wanted and _core.has_bitmap(isa))
 
 
 @CHECK

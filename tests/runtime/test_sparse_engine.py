@@ -106,7 +106,7 @@ def dense_layer(quantized: bool) -> Graph:
     return Graph([Input("x", (0, 64))], ["y"], nodes, {"w": weight})
 
 
-ROW = {"sparse_gather": 0.0, "sparse_finish": 0.0, "sparse_stage": 1e6}  # sparse pays for one row
+ROW = {"sparse_gather": 0.0, "gather_row": 0.0, "sparse_stage": 1e6}  # sparse pays for one row
 ROWS = {"sparse_gather": 1e6, "sparse_finish": 0.0, "sparse_stage": 0.0, "sparse_vector": 0.0,
         "sparse_word": 0.0, "sparse_row": 0.0, "sparse_spill": 0.0}  # fmt: skip
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "../../base/check.h"
+#include "../bitmap_s8/packer.h"
 
 namespace glz {
 namespace {
@@ -91,27 +92,46 @@ SpmmMatrix pack(const SpmmRows<Value>& rows, int64_t per_word, int64_t columns, 
     ++next[place / view.slice * rows.m + row];
   });
   fill_begin(next, &to.begin);
-  to.words.assign(to.begin.back(), 0);
-  to.index.assign(to.begin.back(), static_cast<uint16_t>(view.slice));
+  const int64_t stored = to.begin.back();
+  to.words = Buffer(stored * sizeof(uint32_t));
+  to.index = Buffer(stored * sizeof(uint16_t));
+  auto* words = to.words.as<uint32_t>();
+  auto* index = to.index.as<uint16_t>();
+  std::fill_n(words, stored, 0u);
+  std::fill_n(index, stored, static_cast<uint16_t>(view.slice));
   std::copy(to.begin.begin(), to.begin.end() - 1, next.begin());
   each_word(rows, per_word, [&](int64_t row, int64_t place, uint32_t word) {
     const int32_t at = next[place / view.slice * rows.m + row]++;
-    to.words[at] = word;
-    to.index[at] = static_cast<uint16_t>(place % view.slice);
+    words[at] = word;
+    index[at] = static_cast<uint16_t>(place % view.slice);
   });
   to.sums.assign(rows.m, 0);
   if (sizeof(Value) == 1) sum_rows(rows, &to.sums);
   view.begin = to.begin.data();
   view.sums = to.sums.data();
-  view.words = to.words.data();
-  view.index = to.index.data();
+  view.words = words;
+  view.index = index;
   return to;
 }
 
 }  // namespace
 
 int64_t SpmmMatrix::bytes() const {
-  return static_cast<int64_t>(4 * (begin.size() + sums.size() + words.size()) + 2 * index.size());
+  return static_cast<int64_t>(4 * (begin.size() + sums.size()) + words.size() + index.size());
+}
+
+Buffer spmm_bitmap(const SpmmRows<int8_t>& rows) {
+  constexpr int64_t kPerWord = 4;
+  BitmapLayout layout(rows.m, rows.k);
+  each_word(rows, kPerWord,
+            [&](int64_t row, int64_t place, uint32_t word) { layout.count(row, word, place); });
+  std::vector<int32_t> start(rows.m, 0);
+  sum_rows(rows, &start);
+  for (int32_t& sum : start) sum *= -zero_byte(ElementType::kS8);
+  layout.lay_out(start);
+  each_word(rows, kPerWord,
+            [&](int64_t row, int64_t place, uint32_t word) { layout.put(row, word, place); });
+  return layout.take();
 }
 
 SpmmMatrix spmm_pack(const SpmmRows<float>& rows, int64_t per_word, int64_t columns,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "../../base/buffer.h"
 #include "contract.h"
 
 namespace glz {
@@ -11,8 +12,7 @@ namespace glz {
 struct SpmmMatrix {
   SpmmPacked view{};
   std::vector<int32_t> begin, sums;
-  std::vector<uint32_t> words;
-  std::vector<uint16_t> index;
+  Buffer words, index;
 
   int64_t bytes() const;
 };
@@ -31,5 +31,8 @@ SpmmMatrix spmm_pack(const SpmmRows<float>& rows, int64_t per_word, int64_t colu
                      bool one_column);
 SpmmMatrix spmm_pack(const SpmmRows<int8_t>& rows, int64_t per_word, int64_t columns,
                      bool one_column);
+
+// For products of one column with bytes that are 128 more than their values: ../bitmap_s8.
+Buffer spmm_bitmap(const SpmmRows<int8_t>& rows);
 
 }  // namespace glz
