@@ -25,6 +25,12 @@ size_t workspace_bytes(const ConvGeometry& g) {
   return static_cast<size_t>(make_workspace(g, plan, make_blocking(g, plan)).total);
 }
 
+// A direct source whose every tap is a pixel.
+GLZ_INLINE bool never_outside(const ConvGeometry& g) {
+  return g.pad_top == 0 && g.pad_left == 0 && (g.oh - 1) * g.sh + (g.kh - 1) * g.dh < g.h &&
+         (g.ow - 1) * g.sw + (g.kw - 1) * g.dw < g.w;
+}
+
 // `count` pixels of one output image row, from column `ow` on.
 GLZ_INLINE void locate_columns(const ConvGeometry& g, const View& view, bool staged, int64_t image,
                                int64_t oh, int64_t ow, int64_t count, Row* rows) {
@@ -35,13 +41,20 @@ GLZ_INLINE void locate_columns(const ConvGeometry& g, const View& view, bool sta
   // The columns from which every tap is inside: [0, safe).
   const int64_t safe = row_inside ? (staged ? INT32_MAX : most(0, g.w - (g.kw - 1) * g.dw)) : 0;
   const char* tap = view.base + (row * view.row_pitch + iw * view.pixel_pitch);
-  for (const Row* end = rows + count; rows < end; ++rows) {
+  const int64_t step = g.sw * view.pixel_pitch;
+  const Row* end = rows + count;
+  if (staged || never_outside(g)) {  // nobody asks where inside
+    for (; rows < end; ++rows, tap += step) {
+      rows->first_tap = tap;
+      rows->inside = true;
+    }
+    return;
+  }
+  for (; rows < end; ++rows, tap += step, iw += g.sw) {
     rows->first_tap = tap;
     rows->ih = static_cast<int32_t>(ih);
     rows->iw = static_cast<int32_t>(iw);
     rows->inside = static_cast<uint64_t>(iw) < static_cast<uint64_t>(safe);
-    tap += g.sw * view.pixel_pitch;
-    iw += g.sw;
   }
 }
 
@@ -152,12 +165,6 @@ void run_panel(const Job& job, Slice slice, const char* after, const Row* rows, 
       run_slice(job, slice, rows, begin, end);
     }
   }
-}
-
-// A direct source whose every tap is a pixel.
-GLZ_INLINE bool never_outside(const ConvGeometry& g) {
-  return g.pad_top == 0 && g.pad_left == 0 && (g.oh - 1) * g.sh + (g.kh - 1) * g.dh < g.h &&
-         (g.ow - 1) * g.sw + (g.kw - 1) * g.dw < g.w;
 }
 
 template <typename Args>
