@@ -1,5 +1,6 @@
 #include "conv_core.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "../kernels/dense_low_bits/packing.h"
@@ -314,17 +315,23 @@ size_t ConvCore::bytes() const {
 }
 
 bool ConvCore::pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window,
-                             Filter* filter) {
+                             Filter* filter, bool smallest) {
   const bool few_rows = window.rows() <= kernel.most_rows;
   if (!may_keep_low_bits_ || sparse_.held() || !few_rows || groups_ != 1) return false;
+  // Spares the look at the codes of an ordinary weight.
+  if (smallest && filter->weight != nullptr && filter->weight->bits > 4) return false;
   bool fits = true;
   int width = 0;
+  int64_t zeros = 0;
   each_row<int8_t>(*filter, [&](int64_t, const int8_t* row) {
     const int bits = low_bits_width(row, filter->row());
     fits = fits && bits > 0;
     width = std::max(width, bits);
+    if (fits && smallest) zeros += std::count(row, row + filter->row(), 0);
   });
-  if (!fits) return false;
+  // A bitmap takes a bit a weight and a byte a value.
+  const int64_t weights = filter->out * filter->row();
+  if (!fits || (smallest && width * weights > weights + 8 * (weights - zeros))) return false;
   gather(filter);
   group_bytes_ = low_bits_bytes(out_channels_, channels_, width);
   packed_ = Buffer(group_bytes_);
@@ -382,8 +389,10 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
     if (depthwise_) return pack_whole(table.depthwise_s8, window, filter, codes);
     if (width_ > 0) return pack_narrow(table.grouped_s8, window, codes);
     if (groups_ > 1) return pack_whole(table.conv_s8, window, filter, codes);
+    const bool first = sparse_policy() != SparsePolicy::kAlways;
+    if (first && pack_low_bits(table.dense_low_bits, window, &filter, true)) return;
     if (pack_sparse<int8_t>(table.sparse_s8, table.bitmap_s8, window, filter)) return;
-    if (pack_low_bits(table.dense_low_bits, window, &filter)) return;
+    if (pack_low_bits(table.dense_low_bits, window, &filter, false)) return;
     return pack_rows<int8_t>(table.conv_s8, window, filter);
   }
   if (tail.out.wanted()) {  // float kernels have no multiplier: the weights take it

@@ -70,8 +70,10 @@ class ConvCore {
   template <typename Weight, typename Sparse>
   bool pack_sparse(const Sparse& sparse, const BitmapS8Kernel& bitmap, const ConvGeometry& window,
                    const Filter& filter);
-  // Packs weights of few bits as such, if that suits them and the rows of the first plan.
-  bool pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window, Filter* filter);
+  // Packs weights of few bits as such, if that suits them and the rows of the first plan;
+  // `smallest`: and if they are stored as such and no bitmap would take less.
+  bool pack_low_bits(const DenseLowBitsKernel& kernel, const ConvGeometry& window, Filter* filter,
+                     bool smallest);
   ConvGeometry group_geometry(ConvGeometry geometry) const;
   // Dense or sparse, for a plan with these n, oh, ow.
   SparseChoice choose(const ConvGeometry& g) const;
