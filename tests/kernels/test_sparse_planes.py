@@ -125,6 +125,7 @@ LARGE = {
     "strided 1x1": square(28, 36, 32, 1, stride=2),
     "strided to rows of seven": replace(square(14, 130, 50, 1, stride=2), n=3),
     "strided by three to rows of five": replace(square(15, 30, 33, 1, stride=3), n=4),
+    "more than a megabyte of output": replace(square(66, 8, 70, 1), n=4),
     "stride 3": square(20, 12, 20, 3, stride=3, pad=1),
 }
 

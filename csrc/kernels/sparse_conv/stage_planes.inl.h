@@ -98,7 +98,7 @@ void stage_any(const Job& job, const Piece* pieces, int many, int64_t count, cha
   kPieces[least(many, 3)](job, pieces, many, count, to);
 }
 
-// Short rows with gaps between them lie in many cache lines: a plane at a time, so that its lines
+// Short rows, and those with gaps between them: a plane at a time, so that the lines they share
 // are used while they are there.
 template <int kStep, int V>
 void stage_scattered(const Job& job, const Piece* pieces, const int (&end)[V], int64_t count,
@@ -134,7 +134,7 @@ void stage_tap(const Job& job, const Chunk& chunk, int64_t tap, const char* plan
         find_pieces<kStep>(g, chunk.runs + chunk.begin[v], chunk.runs + chunk.begin[v + 1], column,
                            down, right, plane, pieces + many);
   }
-  if (kStep != 1 && end[V - 1] > 2 * V) {
+  if (end[V - 1] > 2 * V) {
     return stage_scattered<kStep, V>(job, pieces, end, count, to);
   }
   for (int v = 0; v < V; ++v, to += kBytes) {
