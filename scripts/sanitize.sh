@@ -27,9 +27,13 @@ preload="$(${CC:-gcc} -print-file-name=$library) $(${CC:-gcc} -print-file-name=l
 root=$PWD
 [ $# -gt 0 ] || set -- "$root/tests/kernels" "$root/tests/engine" "$root/tests/runtime"
 cd "build/$kind"
+# pytest keeps what a test prints: a report that ends the process would be lost with it.
+rm -f report.*
+trap 'cat report.* 2>/dev/null || :' EXIT
+log=log_path=$PWD/report
 LD_PRELOAD=$preload PYTHONPATH="$root/build/$kind/lib" PYTHONMALLOC=malloc \
-  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 \
-  TSAN_OPTIONS=halt_on_error=1:die_after_fork=0 \
+  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:quarantine_size_mb=64:$log \
+  UBSAN_OPTIONS=print_stacktrace=1:$log TSAN_OPTIONS=halt_on_error=1:die_after_fork=0:$log \
   $python -m pytest -c "$root/pyproject.toml" --rootdir "$root" -p no:cacheprovider \
   -k "$skip" \
   "$@"
