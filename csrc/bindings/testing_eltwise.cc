@@ -12,6 +12,18 @@ namespace {
 using Floats = py::array_t<float, py::array::c_style>;
 using Bytes = py::array_t<uint8_t, py::array::c_style>;
 
+// `fn(element of planes, element of pixels, pixels)` for both halves of every image's pixels.
+template <typename Planes, typename Pixels, typename Fn>
+void in_parts(const Planes& planes, const Pixels& pixels, const Fn& fn) {
+  const int64_t c = planes.shape(1), hw = planes.shape(2), stride = pixels.shape(2);
+  for (int64_t image = 0; image < planes.shape(0); ++image) {
+    for (int64_t half = 0; half < 2; ++half) {
+      const int64_t first = hw * half / 2, end = hw * (half + 1) / 2;
+      if (end > first) fn(image * c * hw + first, (image * hw + first) * stride, end - first);
+    }
+  }
+}
+
 }  // namespace
 
 void bind_testing_eltwise(py::module_& m) {
@@ -70,16 +82,23 @@ void bind_testing_eltwise(py::module_& m) {
                                    x.shape(1), out.shape(1));
         });
   m.def("planes_to_pixels_f32", [=](const std::string& isa, const Floats& x, Floats out) {
-    eltwise(isa).planes_to_pixels_f32(x.data(), out.mutable_data(), x.shape(0), x.shape(1),
-                                      x.shape(2), out.shape(2));
+    in_parts(x, out, [&](int64_t in_planes, int64_t in_pixels, int64_t pixels) {
+      eltwise(isa).planes_to_pixels_f32(x.data() + in_planes, out.mutable_data() + in_pixels,
+                                        pixels, x.shape(1), x.shape(2), out.shape(2));
+    });
   });
   m.def("planes_to_pixels_u8", [=](const std::string& isa, const Floats& x, float inverse,
                                    Bytes out, const std::string& type) {
-    eltwise(isa).planes_to_pixels_u8(x.data(), inverse, out.mutable_data(), glz_element_type(type),
-                                     x.shape(0), x.shape(1), x.shape(2), out.shape(2));
+    in_parts(x, out, [&](int64_t in_planes, int64_t in_pixels, int64_t pixels) {
+      eltwise(isa).planes_to_pixels_u8(x.data() + in_planes, inverse,
+                                       out.mutable_data() + in_pixels, glz_element_type(type),
+                                       pixels, x.shape(1), x.shape(2), out.shape(2));
+    });
   });
   m.def("pixels_to_planes_f32", [=](const std::string& isa, const Floats& x, Floats out) {
-    eltwise(isa).pixels_to_planes_f32(x.data(), out.mutable_data(), out.shape(0), out.shape(1),
-                                      out.shape(2), x.shape(2));
+    in_parts(out, x, [&](int64_t in_planes, int64_t in_pixels, int64_t pixels) {
+      eltwise(isa).pixels_to_planes_f32(x.data() + in_pixels, out.mutable_data() + in_planes,
+                                        pixels, out.shape(1), out.shape(2), x.shape(2));
+    });
   });
 }

@@ -61,33 +61,47 @@ class RowsStep final : public ConvertStep {
   }
 };
 
-// Between planes (N, C, H*W) and pixels x channels; a task is an image.
+// Between planes (N, C, H*W) and pixels x channels; a task is a part of an image's pixels.
 class TransposeStep final : public ConvertStep {
  public:
-  void run(const RunContext& context, int64_t image, int) const override {
+  void run(const RunContext& context, int64_t task, int) const override {
     const View& pixels = from.layout == Layout::kPixels ? from : to;
-    const int64_t hw = pixels.h * pixels.w;
-    const int64_t step_from = from.layout == Layout::kPixels ? hw * from.stride : hw * pixels.c;
-    const int64_t step_to = to.layout == Layout::kPixels ? hw * to.stride : hw * pixels.c;
-    const char* source = context.at(from.ref) + image * step_from * from.element_bytes();
-    char* target = context.at(to.ref) + image * step_to * to.element_bytes();
-    if (!by_kernel(source, target, pixels, hw)) by_element(source, target, pixels, hw);
+    const int64_t hw = pixels.h * pixels.w, image = task / parts;
+    const Range blocks = part_of(ceil_div(hw, kPixelAlign), task % parts, parts);
+    const int64_t first = blocks.begin * kPixelAlign;
+    const int64_t count = std::min(blocks.end * kPixelAlign, hw) - first;
+    const char* source = context.at(from.ref) + offset(from, pixels.c, image, first, hw);
+    char* target = context.at(to.ref) + offset(to, pixels.c, image, first, hw);
+    if (!by_kernel(source, target, pixels, count, hw)) {
+      by_element(source, target, pixels, count, hw);
+    }
   }
 
+  int64_t parts = 1;  // of an image
+
  private:
-  bool by_kernel(const char* source, char* target, const View& pixels, int64_t hw) const {
+  // Bytes to pixel `first` of an image, in the first of its `c` planes if they are planes.
+  static int64_t offset(const View& view, int64_t c, int64_t image, int64_t first, int64_t hw) {
+    const bool in_pixels = view.layout == Layout::kPixels;
+    const int64_t elements =
+        in_pixels ? (image * hw + first) * view.stride : image * hw * c + first;
+    return elements * view.element_bytes();
+  }
+
+  bool by_kernel(const char* source, char* target, const View& pixels, int64_t count,
+                 int64_t hw) const {
     if (from.type != ElementType::kF32) return false;
     const float* x = reinterpret_cast<const float*>(source);
     // The kernels write pad lanes up to the stride: not into a neighbour's slice.
     if (from.layout == Layout::kPlain && !to.compact()) return false;
     if (from.layout == Layout::kPlain && to.type == ElementType::kF32) {
-      eltwise->planes_to_pixels_f32(x, reinterpret_cast<float*>(target), 1, pixels.c, hw,
+      eltwise->planes_to_pixels_f32(x, reinterpret_cast<float*>(target), count, pixels.c, hw,
                                     pixels.stride);
     } else if (from.layout == Layout::kPlain) {
-      eltwise->planes_to_pixels_u8(x, 1.0f / scale, reinterpret_cast<uint8_t*>(target), to.type, 1,
-                                   pixels.c, hw, pixels.stride);
+      eltwise->planes_to_pixels_u8(x, 1.0f / scale, reinterpret_cast<uint8_t*>(target), to.type,
+                                   count, pixels.c, hw, pixels.stride);
     } else if (to.type == ElementType::kF32) {
-      eltwise->pixels_to_planes_f32(x, reinterpret_cast<float*>(target), 1, pixels.c, hw,
+      eltwise->pixels_to_planes_f32(x, reinterpret_cast<float*>(target), count, pixels.c, hw,
                                     pixels.stride);
     } else {
       return false;
@@ -95,32 +109,33 @@ class TransposeStep final : public ConvertStep {
     return true;
   }
 
-  void by_element(const char* source, char* target, const View& pixels, int64_t hw) const {
+  void by_element(const char* source, char* target, const View& pixels, int64_t count,
+                  int64_t hw) const {
     const auto* x = reinterpret_cast<const float*>(source);
     const auto* codes = reinterpret_cast<const uint8_t*>(source);
     auto* y = reinterpret_cast<float*>(target);
     auto* bytes = reinterpret_cast<uint8_t*>(target);
     const uint8_t mask = flip();
     if (holds_codes(from.type) && holds_codes(to.type)) {
-      each(pixels, hw, [=](int64_t i, int64_t j) { bytes[j] = codes[i] ^ mask; });
+      each(pixels, count, hw, [=](int64_t i, int64_t j) { bytes[j] = codes[i] ^ mask; });
     } else if (holds_codes(from.type)) {
       const int zero = zero_byte(from.type);
-      each(pixels, hw, [=](int64_t i, int64_t j) {
+      each(pixels, count, hw, [=](int64_t i, int64_t j) {
         y[j] = static_cast<float>(static_cast<int>(codes[i]) - zero) * scale;
       });
     } else if (holds_codes(to.type)) {
-      each(pixels, hw, [=](int64_t i, int64_t j) {
+      each(pixels, count, hw, [=](int64_t i, int64_t j) {
         eltwise->quantize(x + i, 1.0f / scale, bytes + j, to.type, 1);
       });
     } else {
-      each(pixels, hw, [=](int64_t i, int64_t j) { y[j] = x[i]; });
+      each(pixels, count, hw, [=](int64_t i, int64_t j) { y[j] = x[i]; });
     }
   }
 
   template <typename Fn>
-  void each(const View& pixels, int64_t hw, Fn fn) const {
+  void each(const View& pixels, int64_t count, int64_t hw, Fn fn) const {
     const bool from_pixels = from.layout == Layout::kPixels;
-    for (int64_t p = 0; p < hw; ++p) {
+    for (int64_t p = 0; p < count; ++p) {
       for (int64_t c = 0; c < pixels.c; ++c) {
         const int64_t in_pixels = p * pixels.stride + c, in_plane = c * hw + p;
         fn(from_pixels ? in_pixels : in_plane, from_pixels ? in_plane : in_pixels);
@@ -203,7 +218,9 @@ std::unique_ptr<Step> make_convert(const View& from, const View& to, const Tenso
     return step;
   }
   auto step = filled<TransposeStep>(from, to, type.scale, table, name);
-  step->tasks = pixels.n;
+  const int64_t blocks = ceil_div(pixels.h * pixels.w, kPixelAlign);
+  if (pixels.n < threads) step->parts = row_tasks(blocks, threads, nanoseconds / pixels.n);
+  step->tasks = pixels.n * step->parts;
   return step;
 }
 

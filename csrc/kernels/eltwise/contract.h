@@ -45,14 +45,15 @@ struct EltwiseKernel {
                       const float* shift, bool leaky, float slope, float lo, float hi, void* out,
                       ElementType out_type, float inverse_scale, int64_t rows, int64_t channels,
                       int64_t x_stride, int64_t out_stride);
-  // Planes to pixels: x[n][c][hw] -> out[n][hw][stride], float32 or quantized on the way; stride is
-  // a multiple of kChannelAlign, and lanes past c become zeros.
-  void (*planes_to_pixels_f32)(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+  // Planes to pixels: x[c][plane], of which the first `pixels` are taken -> out[pixels][stride],
+  // float32 or quantized on the way; stride is a multiple of kChannelAlign, and lanes past c become
+  // zeros.
+  void (*planes_to_pixels_f32)(const float* x, float* out, int64_t pixels, int64_t c, int64_t plane,
                                int64_t stride);
   void (*planes_to_pixels_u8)(const float* x, float inverse_scale, uint8_t* out, ElementType type,
-                              int64_t n, int64_t c, int64_t hw, int64_t stride);
+                              int64_t pixels, int64_t c, int64_t plane, int64_t stride);
   // Pixels to planes, float32.
-  void (*pixels_to_planes_f32)(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+  void (*pixels_to_planes_f32)(const float* x, float* out, int64_t pixels, int64_t c, int64_t plane,
                                int64_t stride);
 };
 

@@ -67,31 +67,26 @@ void scale_shift(const void* x, ElementType x_type, float input_scale, const flo
   }
 }
 
-void planes_to_pixels_f32(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+void planes_to_pixels_f32(const float* x, float* out, int64_t pixels, int64_t c, int64_t plane,
                           int64_t stride) {
-  for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
-    const float* from = x + pixel / hw * c * hw + pixel % hw;
-    float* to = out + pixel * stride;
-    for (int64_t k = 0; k < stride; ++k) to[k] = k < c ? from[k * hw] : 0.0f;
+  for (int64_t p = 0; p < pixels; ++p, out += stride) {
+    for (int64_t k = 0; k < stride; ++k) out[k] = k < c ? x[k * plane + p] : 0.0f;
   }
 }
 
 void planes_to_pixels_u8(const float* x, float inverse_scale, uint8_t* out, ElementType type,
-                         int64_t n, int64_t c, int64_t hw, int64_t stride) {
-  for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
-    const float* from = x + pixel / hw * c * hw + pixel % hw;
-    uint8_t* to = out + pixel * stride;
+                         int64_t pixels, int64_t c, int64_t plane, int64_t stride) {
+  for (int64_t p = 0; p < pixels; ++p, out += stride) {
     for (int64_t k = 0; k < stride; ++k) {
-      to[k] = stored_code(k < c ? from[k * hw] * inverse_scale : 0.0f, type);
+      out[k] = stored_code(k < c ? x[k * plane + p] * inverse_scale : 0.0f, type);
     }
   }
 }
 
-void pixels_to_planes_f32(const float* x, float* out, int64_t n, int64_t c, int64_t hw,
+void pixels_to_planes_f32(const float* x, float* out, int64_t pixels, int64_t c, int64_t plane,
                           int64_t stride) {
-  for (int64_t pixel = 0; pixel < n * hw; ++pixel) {
-    float* to = out + pixel / hw * c * hw + pixel % hw;
-    for (int64_t k = 0; k < c; ++k) to[k * hw] = x[pixel * stride + k];
+  for (int64_t p = 0; p < pixels; ++p, x += stride) {
+    for (int64_t k = 0; k < c; ++k) out[k * plane + p] = x[k];
   }
 }
 
