@@ -78,6 +78,20 @@ def test_float(monkeypatch, isa):
 
 
 @pytest.mark.parametrize("isa", isas())
+def test_float_sums_do_not_depend_on_the_threads(monkeypatch, isa):
+    """However pixels are cut into tiles: one to eight vectors."""
+    monkeypatch.setenv("GLUONZIP_SPARSE", "always")
+    for size in (4, 7, 10, 14):
+        graph, x = network(0.3, quantized=False, size=size), image(1, size)
+        first, *others = (
+            Engine.from_graph(graph, threads=threads, isa=isa)(x) for threads in (1, 2, 3, 7)
+        )
+        for other in others:
+            for y, wanted in zip(other, first, strict=True):
+                np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize("isa", isas())
 @pytest.mark.parametrize("quantized", [True, False])
 def test_plans_of_several_batches_share_the_weights(monkeypatch, isa, quantized):
     """One row, few pixels and many: the same weights, packed differently for each."""

@@ -5,9 +5,10 @@
 // product where a tile has few vectors, and for one end of a loop instead of two.
 template <int V>
 constexpr int kRows = 2 * V <= Pixels::kRegisters ? 2 : 1;
-// Few vectors get two sets of sums, likewise.
+// Few vectors get two sets of sums, likewise. Not floats: their sums would depend on how the rows
+// are cut, and so on the number of threads.
 template <int V>
-constexpr int kSets = 2 * V* kRows<V> <= Pixels::kAccumulators ? 2 : 1;
+constexpr int kSets = Kernel::kInteger && 2 * V* kRows<V> <= Pixels::kAccumulators ? 2 : 1;
 
 constexpr uint64_t kIndexBytes = kBytes / 8;  // a unit of the index
 
