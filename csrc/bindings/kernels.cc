@@ -418,7 +418,9 @@ void bind_costs(py::module_& m) {
       "sparse_counts",
       [](const std::map<std::string, int64_t>& geometry, bool integer, int64_t words) {
         const ConvGeometry g = to_geometry(geometry);
-        return py::make_tuple(dense_counts(g, integer), sparse_counts(g, integer, words));
+        return py::make_tuple(
+            dense_counts(g, integer),
+            sparse_counts(g, integer, static_cast<double>(words), sparse_form_of(g)));
       },
       py::arg("geometry"), py::arg("integer"), py::arg("words"),
       "How often each cost occurs, dense and sparse, in a layer with so many words of weights.");

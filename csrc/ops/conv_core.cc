@@ -411,15 +411,16 @@ void ConvCore::prepare(Filter filter, const ConvGeometry& window, const ModelTen
 
 TaskCost ConvCore::sparse_task_cost(const ConvGeometry& g, int64_t panel, bool bitmap) const {
   const SparseSize size = sparse_.size();
+  const SparseForm form = sparse_form_of(g);
   return [=](int64_t tiles, int64_t panels) {
     ConvGeometry part = g;
     part.n = part.oh = 1;
     part.ow = std::min(tiles * kPixelAlign, g.rows());
     part.out_channels = std::min(panels * panel, g.out_channels);
     const double share = static_cast<double>(part.out_channels) / g.out_channels;
-    return bitmap ? bitmap_nanoseconds(part, share * static_cast<double>(size.weights))
-                  : sparse_nanoseconds(part, integer_, share * static_cast<double>(size.words)) +
-                        sparse_read_nanoseconds(part, integer_);
+    if (bitmap) return bitmap_nanoseconds(part, share * static_cast<double>(size.weights));
+    return sparse_nanoseconds(part, integer_, share * static_cast<double>(size.words), form) +
+           sparse_read_nanoseconds(part, integer_);
   };
 }
 

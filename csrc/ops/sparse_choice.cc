@@ -40,10 +40,8 @@ CostTable& table() {
   return costs;
 }
 
-SparseForm form_of(const ConvGeometry& g) { return sparse_form(g, kLanes); }
-
-SparseDepth depth_of(const ConvGeometry& g, bool integer) {
-  return integer ? sparse_depth<int8_t>(g, form_of(g)) : sparse_depth<float>(g, form_of(g));
+SparseDepth depth_of(const ConvGeometry& g, bool integer, SparseForm form = {kMostVectors}) {
+  return integer ? sparse_depth<int8_t>(g, form) : sparse_depth<float>(g, form);
 }
 
 double total(const CostCounts& counts, const Costs& costs) {
@@ -75,14 +73,15 @@ CostCounts dense_counts(const ConvGeometry& g, bool integer) {
           {"weight_byte", 4.0 * words * static_cast<double>(g.out_channels)}};
 }
 
-CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
-  const SparseForm form = form_of(g);
+SparseForm sparse_form_of(const ConvGeometry& g) { return sparse_form(g, kLanes); }
+
+CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words, SparseForm form) {
   if (form.one_pixel()) {
     return {{"sparse_gather", words},
             {"gather_row", static_cast<double>(g.out_channels)},
             {"weight_byte", 6.0 * words}};
   }
-  const SparseDepth depth = depth_of(g, integer);
+  const SparseDepth depth = depth_of(g, integer, form);
   const int64_t vecs = ceil_div(g.rows(), kLanes), chunks = ceil_div(vecs, form.vectors);
   const double sums = static_cast<double>(vecs * g.out_channels);
   return {{"sparse_vector", words * static_cast<double>(vecs)},
@@ -94,7 +93,7 @@ CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words) {
           {"weight_byte", 6.0 * words}};
 }
 
-bool has_one_row(const ConvGeometry& g) { return form_of(g).one_pixel(); }
+bool has_one_row(const ConvGeometry& g) { return sparse_form_of(g).one_pixel(); }
 
 CostCounts bitmap_counts(const ConvGeometry& g, double weights) {
   const auto out = static_cast<double>(g.out_channels);
@@ -124,12 +123,12 @@ void set_sparse_costs(bool integer, const Costs& costs) {
   (integer ? table().s8 : table().f32) = costs;
 }
 
-double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words) {
-  return total(sparse_counts(g, integer, words), sparse_costs(integer));
+double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words, SparseForm form) {
+  return total(sparse_counts(g, integer, words, form), sparse_costs(integer));
 }
 
 double sparse_read_nanoseconds(const ConvGeometry& g, bool integer) {
-  if (form_of(g).one_pixel()) return 0;
+  if (has_one_row(g)) return 0;
   const double vectors = static_cast<double>(ceil_div(g.rows(), kLanes));
   const double each = g.sw == 1 ? 1.0 : 4.0;
   return each * vectors * static_cast<double>(depth_of(g, integer).tap_words);
@@ -138,6 +137,8 @@ double sparse_read_nanoseconds(const ConvGeometry& g, bool integer) {
 double bitmap_nanoseconds(const ConvGeometry& g, double weights) {
   return total(bitmap_counts(g, weights), sparse_costs(true));
 }
+
+namespace {
 
 double margin(const ConvGeometry& g, bool integer) {
   const double bytes = dense_counts(g, integer).at("weight_byte");
@@ -153,10 +154,12 @@ std::string share(int64_t part, int64_t all) {
   return text.str();
 }
 
+}  // namespace
+
 SparseChoice choose_sparse(const ConvGeometry& g, bool integer, SparseSize size,
                            SparseKernels kernels, SparsePolicy policy) {
   const auto words = static_cast<double>(size.words), weights = static_cast<double>(size.weights);
-  const double by_words = sparse_nanoseconds(g, integer, words);
+  const double by_words = sparse_nanoseconds(g, integer, words, sparse_form_of(g));
   SparseChoice choice;
   choice.bitmap =
       integer && kernels.bitmap && has_one_row(g) && bitmap_nanoseconds(g, weights) < by_words;

@@ -17,10 +17,13 @@ enum class SparsePolicy { kAuto, kAlways, kNever };
 SparsePolicy sparse_policy();
 
 // What a layer is made of, as counts of what costs time: name -> how often. `words`: of 32 bits,
-// those that have a weight other than zero. Rows (n, oh, ow) of which there are none are not known.
+// those that have a weight other than zero; `form`: how its weights are cut. Rows (n, oh, ow) of
+// which there are none are not known.
 using CostCounts = std::map<std::string, double>;
 CostCounts dense_counts(const ConvGeometry& g, bool integer);
-CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words);
+CostCounts sparse_counts(const ConvGeometry& g, bool integer, double words, SparseForm form);
+// The form of a layer's weights, if this is all of it.
+SparseForm sparse_form_of(const ConvGeometry& g);
 // The same of int8 weights as a bitmap, so many of them not zero. For has_one_row() only.
 CostCounts bitmap_counts(const ConvGeometry& g, double weights);
 // Whether it is a product of one row, whose weights may be a bitmap.
@@ -32,8 +35,8 @@ bool has_one_row(const ConvGeometry& g);
 std::map<std::string, double> sparse_costs(bool integer);
 void set_sparse_costs(bool integer, const std::map<std::string, double>& costs);
 
-// The estimated time of a sparse layer, or of a part of it, on one core.
-double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words);
+// The estimated time of a sparse layer, or of a part of it (in the form of the whole), on one core.
+double sparse_nanoseconds(const ConvGeometry& g, bool integer, double words, SparseForm form);
 double bitmap_nanoseconds(const ConvGeometry& g, double weights);
 
 // What it costs beyond that to read its inputs from a far cache once, as each of its tasks does:
