@@ -13,7 +13,7 @@ namespace {
 // from a nearer cache; what the last-level cache does not hold comes from memory, partly hidden
 // behind arithmetic.
 constexpr double kStepNanoseconds = 2000;
-constexpr double kWeightBytesPerNanosecond = 80;
+constexpr double kWeightBytesPerNanosecond = 25;
 constexpr double kMemoryBytesPerNanosecond = 40;
 constexpr double kLeastGainNanoseconds = 50e3;
 
