@@ -47,7 +47,7 @@ SANITIZE_FLAGS = [
     "-fno-sanitize-recover=all",
     "-fno-sanitize=vptr",  # pybind11's types are hidden, their vtables unknown to the run time
     "-fno-omit-frame-pointer",
-    "-g",
+    "-g1",  # lines are enough for a report; tracking variables takes the compiler minutes a kernel
     "-O1",
     "-Wno-maybe-uninitialized",  # false alarms in headers once the sanitizer is in between
 ]
