@@ -10,25 +10,6 @@ Ending ending_of(const Job& job, int64_t slice) {
   return job.e.residual != nullptr ? Ending::kOutputWithResidual : Ending::kOutput;
 }
 
-// Where a channel of the chunk is in planes.
-struct PlanePlaces {
-  char* out;
-  const char* added;
-
-  GLZ_INLINE PlanePlaces(const Job& job, const Chunk& chunk, int64_t channel) {
-    const int64_t plane = channel / kPerWord<Kernel::Weight>;
-    out = static_cast<char*>(job.e.output) + 4 * (plane * job.pitch.output + chunk.row);
-    added = static_cast<const char*>(job.e.residual) + 4 * (plane * job.pitch.residual + chunk.row);
-  }
-  // Asks for their lines.
-  template <int V>
-  GLZ_INLINE void foresee(bool residual) const {
-    unroll<V>([&](auto v) GLZ_UNROLLED {
-      if (residual) __builtin_prefetch(added + v.value * kBytes);
-      __builtin_prefetch(out + v.value * kBytes, 1);
-    });
-  }
-};
 constexpr int kForesight = 2;  // channels, where they are finished one by one
 
 template <int V, bool kResidual>

@@ -25,6 +25,26 @@ GLZ_INLINE Pixels::I finish_word(const Constants& e, const Factors& f, const cha
   }
 }
 
+// Where a channel of the chunk is in planes.
+struct PlanePlaces {
+  char* out;
+  const char* added;
+
+  GLZ_INLINE PlanePlaces(const Job& job, const Chunk& chunk, int64_t channel) {
+    const int64_t plane = channel / kPerWord<Kernel::Weight>;
+    out = static_cast<char*>(job.e.output) + 4 * (plane * job.pitch.output + chunk.row);
+    added = static_cast<const char*>(job.e.residual) + 4 * (plane * job.pitch.residual + chunk.row);
+  }
+  // Asks for their lines.
+  template <int V>
+  GLZ_INLINE void foresee(bool residual) const {
+    unroll<V>([&](auto v) GLZ_UNROLLED {
+      if (residual) __builtin_prefetch(added + v.value * kBytes);
+      __builtin_prefetch(out + v.value * kBytes, 1);
+    });
+  }
+};
+
 // Output channels [first, end) of a block into planes.
 template <bool kResidual, bool kTame>
 void finish_words(const Job& job, const Chunk& chunk, int64_t first, int64_t end) {
@@ -33,15 +53,13 @@ void finish_words(const Job& job, const Chunk& chunk, int64_t first, int64_t end
   const int64_t bytes = parts(chunk.rows, kLanes) * kBytes;
   const char* sums = job.sums;
   for (int64_t channel = first; channel < end; channel += kStep, sums += kStep * kPitch) {
-    const int64_t plane = channel / kStep;
-    char* out = static_cast<char*>(job.e.output) + 4 * (plane * job.pitch.output + chunk.row);
-    const char* added =
-        static_cast<const char*>(job.e.residual) + 4 * (plane * job.pitch.residual + chunk.row);
+    const PlanePlaces at(job, chunk, channel);
     const Factors factors(job.e, channel);
     for (int64_t b = 0; b < bytes; b += kBytes) {
       Pixels::I residual = Pixels::set(0);
-      if (kResidual) residual = Pixels::load(added + b);
-      Pixels::store(out + b, finish_word<kResidual, kTame>(constants, factors, sums + b, residual));
+      if (kResidual) residual = Pixels::load(at.added + b);
+      Pixels::store(at.out + b,
+                    finish_word<kResidual, kTame>(constants, factors, sums + b, residual));
     }
   }
 }

@@ -31,8 +31,6 @@ void each_packed(const ConvGeometry& g, const Buffer& packed, const Fn& fn) {
   }
 }
 
-}  // namespace
-
 // Calls fn(word, place) for each word of a channel that is not zero.
 template <typename Weight, typename Fn>
 void each_word(const ConvGeometry& g, const Weight* channel, const Fn& fn) {
@@ -67,14 +65,17 @@ std::vector<int32_t> starts_of(const ConvGeometry& g, const Buffer& packed) {
   return {start, start + g.out_channels};
 }
 
+// Only products of one row are looked at as a bitmap, too.
 template <typename Weight>
-bool may_be_bitmap(const ConvGeometry& g) {
-  return sizeof(Weight) == 1 && g.kh * g.kw == 1;
+bool may_be_bitmap(const ConvGeometry& g, SparseForm form) {
+  return sizeof(Weight) == 1 && g.kh * g.kw == 1 && (form.one_pixel() || form.bitmap());
 }
+
+}  // namespace
 
 template <typename Weight>
 SparsePacker<Weight>::SparsePacker(const ConvGeometry& g, SparseForm form) : g_(g) {
-  if (may_be_bitmap<Weight>(g)) {
+  if (may_be_bitmap<Weight>(g, form)) {
     bitmap_ = std::make_unique<BitmapLayout>(g.out_channels, g.channels);
   }
   if (!form.bitmap()) {
@@ -100,7 +101,8 @@ void SparsePacker<Weight>::count(const Weight* channel) {
 
 template <typename Weight>
 void SparsePacker<Weight>::use_bitmap() {
-  GLZ_CHECK(bitmap_ != nullptr, kConfig, "sparse weights: only int8 of one tap has a bitmap");
+  GLZ_CHECK(bitmap_ != nullptr, kConfig,
+            "sparse weights: only int8 products of one row have a bitmap");
   words_.reset();
 }
 

@@ -32,7 +32,7 @@ class SparsePacker {
   void put(const Weight* channel);
   // Of the channels that were counted.
   SparseSize size() const { return size_; }
-  // Between the passes: int8 of one tap as a bitmap after all.
+  // Between the passes: an int8 product of one row as a bitmap after all.
   void use_bitmap();
   // When every channel was put.
   Buffer take();

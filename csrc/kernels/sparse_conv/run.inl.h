@@ -82,8 +82,10 @@ Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
   constexpr int64_t kPanels = kSparseBlock / kPanel;
   const int64_t panel_begin = begin * kPanels;
   const int64_t panel_end = least(end * kPanels, parts(g.out_channels, kPanel));
+  Epilogue e = a.epilogue;
+  clamp_to_codes(&e);
   Job job = {g,
-             a.epilogue,
+             e,
              a.pitch,
              depth,
              sparse_view(a.packed, g, depth),
@@ -103,12 +105,9 @@ Job make_job(const Kernel::Args& a, int64_t begin, int64_t end) {
              false,
              false,
              4 * a.pitch.output * parts(g.out_channels, kPerWord<Kernel::Weight>) > kNearBytes,
-             Constants(a.epilogue)};
-  Epilogue& e = job.e;
+             Constants(e)};
   job.common = usual(e.output_type) && (e.residual == nullptr || usual(e.residual_type)) &&
                e.bias != nullptr && (Kernel::kInteger == (e.multiplier != nullptr));
-  clamp_to_codes(&e);
-  job.constants = Constants(e);
   job.tame = is_tame(e, panel_begin * kPanel, least(g.out_channels, panel_end * kPanel));
   memset(job.tile + depth.pad_place() * job.tile_pitch, 0, static_cast<size_t>(job.tile_pitch));
   for (int64_t i = 0; i < at.tile; i += 4) {
