@@ -1,6 +1,7 @@
 // peak: the lowest and the highest value of each row (N, ...) -> (N, 2). What calibration asks of
 // every tensor.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "convert.h"
@@ -10,39 +11,52 @@
 namespace glz {
 namespace {
 
-// Takes in values run by run. NaN counts as beyond infinity.
+// Takes in values run by run. Both ends of values with a NaN among them are NaN.
 class Extremes {
  public:
   void take(const float* x, int64_t count) {
+    Block block = block_;  // a copy stays in registers
     int64_t i = 0;
-    for (; i + kLanes <= count; i += kLanes) {
-      int32_t bits[kLanes];
-      std::memcpy(bits, x + i, sizeof bits);
-      for (int j = 0; j < kLanes; ++j) take(bits[j], j);
-    }
-    for (; i < count; ++i) {
-      int32_t bits;
-      std::memcpy(&bits, x + i, sizeof bits);
-      take(bits, 0);
-    }
+    for (; i + kLanes <= count; i += kLanes) block.take(x + i, kLanes);
+    if (i < count) block.take(x + i, count - i);
+    block_ = block;
   }
   // Zero is always among the values.
   void give(float* to) const {
-    const int32_t ends[2] = {ordered(*std::min_element(low_, low_ + kLanes)),
-                             ordered(*std::max_element(high_, high_ + kLanes))};
-    std::memcpy(to, ends, sizeof ends);
+    float low = 0, high = 0;
+    bool nan = false;
+    for (int v = 0; v < kVectors; ++v) {
+      for (int lane = 0; lane < 4; ++lane) {
+        low = std::min(low, block_.low[v][lane]);
+        high = std::max(high, block_.high[v][lane]);
+        nan |= block_.nan[v][lane] != 0;
+      }
+    }
+    to[0] = nan ? NAN : low;
+    to[1] = nan ? NAN : high;
   }
 
  private:
-  static constexpr int kLanes = 16;
-  // The bits of a float as an integer of the same order, and back.
-  static int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
-  void take(int32_t bits, int lane) {
-    const int32_t value = ordered(bits);
-    low_[lane] = std::min(low_[lane], value);
-    high_[lane] = std::max(high_[lane], value);
-  }
-  int32_t low_[kLanes] = {}, high_[kLanes] = {};
+  // Of the compiler's own: it makes no vectors of a loop whose comparisons may meet NaN.
+  using Floats = float __attribute__((vector_size(16)));
+  using Flags = int32_t __attribute__((vector_size(16)));
+  static constexpr int kVectors = 4, kLanes = 4 * kVectors;
+
+  struct Block {
+    Floats low[kVectors] = {}, high[kVectors] = {};
+    Flags nan[kVectors] = {};
+
+    void take(const float* from, int64_t count) {
+      Floats x[kVectors] = {};
+      std::memcpy(x, from, count * sizeof(float));
+      for (int v = 0; v < kVectors; ++v) {
+        low[v] = x[v] < low[v] ? x[v] : low[v];
+        high[v] = x[v] > high[v] ? x[v] : high[v];
+        nan[v] |= x[v] != x[v];
+      }
+    }
+  };
+  Block block_;
 };
 
 class PeakStep final : public Step {
