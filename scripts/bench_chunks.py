@@ -82,7 +82,8 @@ def main() -> None:
         cpu, wall, arena = row["cpu_ms"], row["wall_ms"], row["arena_mb"]
         print(
             f"{row['archive']:40} CPU {cpu['whole']:7.1f} / {cpu['chunked']:7.1f} ="
-            f" {cpu['whole'] / cpu['chunked']:.2f}   wall {wall['whole'] / wall['chunked']:.2f}"
+            f" {cpu['whole'] / cpu['chunked']:.2f}   wall {wall['whole']:.1f} /"
+            f" {wall['chunked']:.1f} = {wall['whole'] / wall['chunked']:.2f}"
             f"   arena {arena['whole']:.1f} / {arena['chunked']:.1f} MB   {row['chunks']} chunks,"
             f" {row['layers']} of {row['of']} layers"
             f"{'' if row['equal'] else '   last bits differ'}",

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gluonzip import _core
-from gluonzip.errors import UnsupportedError
+from gluonzip.errors import ConfigError, ShapeError, UnsupportedError
 from gluonzip.runtime import SparseMatrix, sddmm, spmm, spmm_s8
 
 CHECK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -31,6 +31,15 @@ def test_one_column_takes_a_bitmap_where_words_share_little():
             s = SparseMatrix.from_dense(rng.integers(1, 100, keep.shape).astype(np.int8) * keep)
             got = s._pack("sparse", 1, isa)
             assert isinstance(got, _core.SpmmBitmap) == (wanted and _core.has_bitmap(isa))
+
+
+def test_a_bitmap_says_what_it_cannot_do():
+    rows, columns = np.array([0, 1, 2], np.int32), np.array([0, 2], np.int32)
+    bitmap = _core.SpmmBitmap(rows, columns, np.array([3, -5], np.int8), 4, "reference")
+    with pytest.raises(ShapeError, match="a bitmap is for one column, x has 2"):
+        bitmap.run(np.ones((4, 2), np.int8), "int32", 1)
+    with pytest.raises(ConfigError, match="cannot give int16"):
+        bitmap.run(np.ones((4, 1), np.int8), "int16", 1)
 
 
 @CHECK

@@ -15,6 +15,7 @@ from gluonzip.graph import OPS, Graph, Names, Node, TensorType, interpret, known
 from gluonzip.passes.quantize.calibrate import Batch, Run
 from gluonzip.passes.quantize.kinds import WEIGHTED, Codes, has_integer_weight
 from gluonzip.passes.quantize.signs import non_negative
+from gluonzip.spec import max_code
 
 _CODES = ("out_scale", "unsigned")
 
@@ -165,11 +166,11 @@ def _sum_scale(node, a, residual, types, positive, ranges) -> float | None:
     """The scale of the sum; None when nothing says how large it is."""
     if not residual and a.out_scale is not None and node.output not in ranges:
         codes = Codes(a.out_scale, a.unsigned)
-        return float(np.float32(codes.reach / 127 if codes.unsigned else codes.scale))
+        return _symmetric(codes.reach) if codes.unsigned else float(np.float32(codes.scale))
     bound = _saturation(a, residual, types, positive)
     measured = ranges.get(node.output)
     if measured is not None:
-        measured = float(np.float32(max(measured, 1e-30) / 127))
+        measured = _symmetric(max(measured, 1e-30))
     return min((scale for scale in (bound, measured) if scale is not None), default=None)
 
 
@@ -185,13 +186,18 @@ def _saturation(a, residual, types, positive) -> float | None:
     reach = Codes(a.out_scale, a.unsigned).reach
     added = Codes(other.scale, other.dtype == "uint8").reach
     if (a.unsigned or a.act in ("relu", "clip")) and residual in positive:
-        return float(np.float32(max(reach, added) / 127))
-    return float(np.float32((reach + added) / 127))
+        return _symmetric(max(reach, added))
+    return _symmetric(reach + added)
+
+
+def _symmetric(reach: float) -> float:
+    """The scale of signed codes that reach so far."""
+    return float(np.float32(reach / max_code(8)))
 
 
 def _requantized(node: Node, largest: float, names: Names) -> list[Node]:
     codes = names.fresh(f"{node.output}_codes")
-    scale = float(np.float32(max(largest, 1e-30) / 127))
+    scale = _symmetric(max(largest, 1e-30))
     layer = Node(node.op, node.name, node.inputs, [codes], {**node.attrs, "out_scale": scale})
     real = Node("dequantize", names.fresh(f"{node.name}_real"), [codes], list(node.outputs))
     return [layer, real]
